@@ -1,0 +1,1079 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sort"
+)
+
+// An Image is one side of a comparison as it was received.
+type Image struct {
+	io.ReaderAt
+	Size int64
+}
+
+// A Codec turns the bytes of a carrier into a derived stream and, where an
+// exact encoder is known, back. Both must be functions of their input.
+type Codec interface {
+	// Name holds the name and version, as in "deflate@1".
+	Name() string
+	// Decode reads all of r and fails if it holds anything but one encoding.
+	Decode(ctx context.Context, w io.Writer, r io.Reader) error
+	// Encode encodes r under one of Settings.
+	Encode(ctx context.Context, setting string, w io.Writer, r io.Reader) error
+	// Settings is the catalogue of encoders.
+	Settings() []string
+}
+
+// A PlaceTable is what parsing one extent of the reference gave.
+type PlaceTable interface {
+	// Field returns what the field of that name and range holds, offsets
+	// relative to the extent.
+	Field(at Range, name string) (*Spec, bool)
+}
+
+// Scratch holds one derived stream: written from the start, then read.
+type Scratch interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+}
+
+// Tools are what the kernel is handed. It trusts Places with what the
+// *reference* means and Codecs with nothing but being functions: what a
+// decoder gives for the two sides is compared, not believed. A nil tool makes
+// every entry that needs it unexplained, or the ledger invalid.
+type Tools struct {
+	Codecs  func(name string) Codec
+	Places  func(ctx context.Context, format string, ref Image) (PlaceTable, error)
+	Scratch func() (Scratch, error)
+}
+
+// ErrInvalid is wrapped by every error that is the ledger's fault: it does not
+// tile, does not replay, or is about other images.
+var ErrInvalid = errors.New("ledger does not hold")
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// Check replays the ledger on both images, and writes into it what the kernel
+// makes of every entry: verdict, price, what is missing, totals. It returns
+// nil only if every deployed stream is tiled, every copy and derivation
+// reproduces, and both images read the same bytes each time. A proof that does
+// not hold is no error: its entry stands unexplained, with the reason in Note.
+//
+// Check reads the images a bounded number of times and holds no more of them
+// than fixed buffers; derived streams live in Scratch.
+func (l *Ledger) Check(ctx context.Context, ref, dep Image, t Tools) error {
+	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}}
+	defer c.close()
+	if err := c.open(ref, dep); err != nil {
+		return err
+	}
+	l.FreeBits, l.Missing, l.Totals = 0, nil, Totals{}
+	at := 0
+	for k := range c.pairs {
+		p := &c.pairs[k]
+		p.first = at
+		for at < len(l.Entries) && l.Entries[at].Stream == k {
+			at++
+		}
+		p.entries = l.Entries[p.first:at]
+		if err := c.structure(k); err != nil {
+			return err
+		}
+		if err := c.derive(k); err != nil {
+			return err
+		}
+	}
+	if at != len(l.Entries) {
+		return invalid("entry %d belongs to stream %d, which is out of order or not there", at, l.Entries[at].Stream)
+	}
+	for k := range c.pairs {
+		if err := c.prove(k); err != nil {
+			return err
+		}
+	}
+	c.missing()
+	return c.total()
+}
+
+// A pair is two counterpart streams.
+type pair struct {
+	ref, dep io.ReaderAt
+	refLen   int64
+	depLen   int64
+	closers  []io.Closer
+
+	first   int     // index of its first entry in the ledger
+	entries []Entry // a window on the ledger
+	order   []int   // entries that use the reference in order, rising
+	pieces  []int   // for a derived pair: its carrier entries, as ledger indices
+	parent  int
+	used    []Range // reference bytes copied by moves, from any pair
+	worst   Verdict // of what it carries; valid after total
+	bad     bool    // something in it is unexplained
+}
+
+type paidKey struct {
+	class timeClass
+	old   uint64
+}
+
+type checker struct {
+	ctx   context.Context
+	l     *Ledger
+	tools Tools
+	pairs []pair
+
+	paid     map[paidKey]uint64
+	paidUUID map[[16]byte][16]byte
+
+	sumBytes int64 // what sums may yet read
+	tables   map[Place]PlaceTable
+	buf      [2][]byte
+}
+
+func (c *checker) close() {
+	for i := range c.pairs {
+		for _, x := range c.pairs[i].closers {
+			x.Close()
+		}
+	}
+}
+
+// open digests both images, side by side.
+func (c *checker) open(ref, dep Image) error {
+	type opened struct {
+		s    *steady
+		side Side
+		err  error
+	}
+	ch := make(chan opened, 1)
+	go func() {
+		s, side, err := newSteady(c.ctx, ref)
+		ch <- opened{s, side, err}
+	}()
+	d, dside, derr := newSteady(c.ctx, dep)
+	r := <-ch
+	if r.err != nil {
+		return fmt.Errorf("reference: %w", r.err)
+	}
+	if derr != nil {
+		return fmt.Errorf("deployed image: %w", derr)
+	}
+	c.l.Reference, c.l.Deployed = r.side, dside
+	c.pairs = make([]pair, 1+len(c.l.Streams))
+	c.pairs[0] = pair{ref: r.s, dep: d, refLen: ref.Size, depLen: dep.Size}
+	for i := range c.pairs {
+		c.pairs[i].parent = -1
+	}
+	c.buf[0], c.buf[1] = make([]byte, 4*blockSize), make([]byte, 4*blockSize)
+	c.tables = map[Place]PlaceTable{}
+	c.sumBytes = 64<<20 + 64*satAdd(ref.Size, dep.Size)
+	if c.sumBytes < 0 {
+		c.sumBytes = math.MaxInt64
+	}
+	return nil
+}
+
+func satAdd(a, b int64) int64 {
+	if a > math.MaxInt64/128-b {
+		return math.MaxInt64 / 128
+	}
+	return a + b
+}
+
+// structure checks what does not depend on values: the entries of pair k tile
+// its deployed stream, use its reference in rising order, and copies copy.
+func (c *checker) structure(k int) error {
+	p := &c.pairs[k]
+	var at, cursor int64
+	for i := range p.entries {
+		e := &p.entries[i]
+		where := func(format string, args ...any) error {
+			return invalid("entry %d (stream %d, %d+%d): %s", p.first+i, k, e.Dep.Off, e.Dep.Len, fmt.Sprintf(format, args...))
+		}
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		e.Verdict, e.Bits = Unexplained, 0
+		switch {
+		case e.Dep.Off != at:
+			return where("begins at %d, the account has reached %d", e.Dep.Off, at)
+		case e.Dep.Len < 0 || e.Dep.Len > p.depLen-at:
+			return where("reaches past the stream's %d bytes", p.depLen)
+		case e.Dep.Len == 0 && e.Op != OpFill:
+			return where("is empty")
+		}
+		at = e.Dep.End()
+		if (e.Spec != nil) != e.Op.proves() || e.Spec != nil && e.Spec.Op != e.Op {
+			return where("operation %q with another operation's proof", e.Op)
+		}
+		if e.Place != nil && !e.Op.proves() || e.Op != OpMove && e.From != 0 || e.Op != OpCarry && e.Carry != 0 {
+			return where("operation %q with parts it has no use for", e.Op)
+		}
+		switch e.Op {
+		case OpNone:
+			e.Bits = 8 * e.Dep.Len
+			if e.Ref != (Range{}) {
+				return where("names reference bytes and does not use them")
+			}
+			continue
+		case OpMove:
+			if err := c.move(k, e); err != nil {
+				return fmt.Errorf("entry %d: %w", p.first+i, err)
+			}
+			continue
+		}
+		if e.Ref.Off < cursor || e.Ref.Len < 0 || e.Ref.Len > p.refLen-e.Ref.Off {
+			return where("uses reference bytes %d+%d, out of order or outside", e.Ref.Off, e.Ref.Len)
+		}
+		if e.Ref.Off > cursor {
+			e.Bits = log2(p.refLen - cursor)
+		}
+		cursor = e.Ref.End()
+		p.order = append(p.order, i)
+		switch e.Op {
+		case OpCopy:
+			if e.Ref.Len != e.Dep.Len {
+				return where("copies %d bytes into %d", e.Ref.Len, e.Dep.Len)
+			}
+			if err := c.equal(p.ref, e.Ref.Off, p.dep, e.Dep); err != nil {
+				return fmt.Errorf("entry %d: %w", p.first+i, err)
+			}
+			e.Verdict = Identical
+		case OpCarry:
+			if e.Carry <= k || e.Carry >= len(c.pairs) {
+				return where("carries stream %d", e.Carry)
+			}
+			q := &c.pairs[e.Carry]
+			if q.parent < 0 {
+				if e.Carry > 1 && c.pairs[e.Carry-1].parent < 0 {
+					return where("stream %d comes before stream %d", e.Carry, e.Carry-1)
+				}
+				q.parent = k
+			}
+			if q.parent != k {
+				return where("stream %d is carried in streams %d and %d", e.Carry, q.parent, k)
+			}
+			q.pieces = append(q.pieces, p.first+i)
+			e.Verdict = Carried
+		case OpTime, OpUUID, OpNumber, OpSum, OpFill:
+		default:
+			return where("unknown operation %q", e.Op)
+		}
+	}
+	if at != p.depLen {
+		return invalid("stream %d: accounted for %d of %d bytes", k, at, p.depLen)
+	}
+	if cursor < p.refLen {
+		c.l.FreeBits += log2(p.refLen - cursor)
+	}
+	return nil
+}
+
+func (o Op) proves() bool {
+	return o == OpTime || o == OpUUID || o == OpNumber || o == OpSum || o == OpFill
+}
+
+// move checks a copy from elsewhere. One that costs as much as its bytes tells
+// nothing and stays unexplained.
+func (c *checker) move(k int, e *Entry) error {
+	if e.From < 0 || e.From > k {
+		return invalid("moves from stream %d, which is not there yet", e.From)
+	}
+	from := &c.pairs[e.From]
+	if e.Ref.Len != e.Dep.Len || e.Ref.Off < 0 || e.Ref.Len > from.refLen-e.Ref.Off {
+		return invalid("moves reference bytes %d+%d", e.Ref.Off, e.Ref.Len)
+	}
+	if err := c.equal(from.ref, e.Ref.Off, c.pairs[k].dep, e.Dep); err != nil {
+		return err
+	}
+	e.Bits = log2(from.refLen) + log2(c.pairs[k].depLen)
+	if e.Bits >= 8*e.Dep.Len {
+		e.Bits, e.Note = 8*e.Dep.Len, "refused: the move costs as much as the bytes"
+		return nil
+	}
+	e.Verdict = Moved
+	from.used = append(from.used, e.Ref)
+	return nil
+}
+
+// equal compares dep's bytes with as many of ref from off.
+func (c *checker) equal(ref io.ReaderAt, off int64, dep io.ReaderAt, d Range) error {
+	for n := int64(0); n < d.Len; {
+		m := min(d.Len-n, int64(len(c.buf[0])))
+		// Keep to block borders, so that each block is read and held once.
+		if over := (d.Off + n + m) % blockSize; m > over && d.Len-n > m {
+			m -= over
+		}
+		a, b := c.buf[0][:m], c.buf[1][:m]
+		if err := readFull(ref, a, off+n); err != nil {
+			return err
+		}
+		if err := readFull(dep, b, d.Off+n); err != nil {
+			return err
+		}
+		if !bytes.Equal(a, b) {
+			return invalid("copied bytes differ near deployed offset %d", d.Off+n)
+		}
+		n += m
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carrier reads the carrier of a derived pair, one range after the other.
+func (c *checker) carrier(k int, deployed bool) io.Reader {
+	q := &c.pairs[k]
+	parent := &c.pairs[q.parent]
+	rs := make([]io.Reader, 0, len(q.pieces))
+	for _, i := range q.pieces {
+		e := &c.l.Entries[i]
+		if deployed {
+			rs = append(rs, io.NewSectionReader(parent.dep, e.Dep.Off, e.Dep.Len))
+		} else {
+			rs = append(rs, io.NewSectionReader(parent.ref, e.Ref.Off, e.Ref.Len))
+		}
+	}
+	return io.MultiReader(rs...)
+}
+
+// derive makes the streams whose carriers stand in pair k.
+func (c *checker) derive(k int) error {
+	for j := k + 1; j < len(c.pairs); j++ {
+		q := &c.pairs[j]
+		if q.parent != k {
+			if q.parent < 0 && j == k+1 {
+				return invalid("stream %d has no carrier", j)
+			}
+			continue
+		}
+		s := &c.l.Streams[j-1]
+		*s = Stream{Codec: s.Codec, RefSetting: s.RefSetting, DepSetting: s.DepSetting}
+		var codec Codec
+		if s.Codec == Gather {
+			codec = gather{}
+		} else if c.tools.Codecs != nil {
+			codec = c.tools.Codecs(s.Codec)
+		}
+		if codec == nil {
+			return invalid("stream %d: no codec %q here", j, s.Codec)
+		}
+		var err error
+		if q.ref, q.refLen, s.RefSum, err = c.decode(codec, j, false); err != nil {
+			return fmt.Errorf("stream %d of the reference: %w", j, err)
+		}
+		if q.dep, q.depLen, s.DepSum, err = c.decode(codec, j, true); err != nil {
+			return fmt.Errorf("stream %d of the deployed image: %w", j, err)
+		}
+		s.RefLen, s.DepLen = q.refLen, q.depLen
+		c.sumBytes += 64 * min(satAdd(q.refLen, q.depLen), math.MaxInt64/256)
+		if c.sumBytes < 0 {
+			c.sumBytes = math.MaxInt64
+		}
+		if err := c.price(codec, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) decode(codec Codec, j int, deployed bool) (io.ReaderAt, int64, [32]byte, error) {
+	var sum [32]byte
+	if c.tools.Scratch == nil {
+		return nil, 0, sum, invalid("no scratch space for derived streams")
+	}
+	sc, err := c.tools.Scratch()
+	if err != nil {
+		return nil, 0, sum, err
+	}
+	c.pairs[j].closers = append(c.pairs[j].closers, sc)
+	h := sha256.New()
+	n := new(counter)
+	if err := codec.Decode(c.ctx, io.MultiWriter(sc, h, n), c.carrier(j, deployed)); err != nil {
+		if c.ctx.Err() != nil {
+			return nil, 0, sum, c.ctx.Err()
+		}
+		return nil, 0, sum, fmt.Errorf("%w: %s: %w", ErrInvalid, codec.Name(), err)
+	}
+	h.Sum(sum[:0])
+	return sc, int64(*n), sum, nil
+}
+
+type counter int64
+
+func (n *counter) Write(p []byte) (int, error) { *n += counter(len(p)); return len(p), nil }
+
+// price says what freedom the encoding of pair j left: none where the encoder
+// that made the reference's carrier made the deployed one, the choice of a
+// setting where another of the catalogue did, every bit of the carrier where
+// none is known to have.
+func (c *checker) price(codec Codec, j int) error {
+	s, q := &c.l.Streams[j-1], &c.pairs[j]
+	settings := codec.Settings()
+	known := func(x string) bool { return x != "" && slices.Contains(settings, x) }
+	if known(s.DepSetting) {
+		same, err := c.reproduces(codec, j, s.DepSetting, true)
+		if err != nil {
+			return err
+		}
+		s.Reproduced = same
+	}
+	switch {
+	case s.Reproduced && known(s.RefSetting) && s.RefSetting == s.DepSetting:
+		same, err := c.reproduces(codec, j, s.RefSetting, false)
+		if err != nil {
+			return err
+		}
+		if !same {
+			s.Bits = log2(int64(len(settings)))
+		}
+	case s.Reproduced:
+		s.Bits = log2(int64(len(settings)))
+	default:
+		for _, i := range q.pieces {
+			s.Bits += 8 * c.l.Entries[i].Dep.Len
+		}
+	}
+	c.l.FreeBits += s.Bits
+	return nil
+}
+
+var errDiffers = errors.New("encoding differs")
+
+// matcher is a Writer that fails at the first byte that is not the next of r.
+type matcher struct {
+	r   io.Reader
+	buf []byte
+}
+
+func (m *matcher) Write(p []byte) (int, error) {
+	for n := 0; n < len(p); {
+		b := m.buf[:min(len(m.buf), len(p)-n)]
+		if _, err := io.ReadFull(m.r, b); err != nil || !bytes.Equal(b, p[n:n+len(b)]) {
+			return n, errDiffers
+		}
+		n += len(b)
+	}
+	return len(p), nil
+}
+
+func (c *checker) reproduces(codec Codec, j int, setting string, deployed bool) (bool, error) {
+	q := &c.pairs[j]
+	src, size := q.ref, q.refLen
+	if deployed {
+		src, size = q.dep, q.depLen
+	}
+	return Reproduces(c.ctx, codec, setting, c.carrier(j, deployed), io.NewSectionReader(src, 0, size))
+}
+
+// Reproduces says whether encoding stream under setting gives exactly carrier.
+// It stops at the first byte that differs. An encoder that fails reproduces
+// nothing; only the end of ctx is an error.
+func Reproduces(ctx context.Context, codec Codec, setting string, carrier, stream io.Reader) (bool, error) {
+	m := &matcher{r: carrier, buf: make([]byte, 32<<10)}
+	err := codec.Encode(ctx, setting, m, stream)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err != nil {
+		return false, nil
+	}
+	n, _ := io.ReadFull(carrier, m.buf[:1])
+	return n == 0, nil
+}
+
+type gather struct{}
+
+func (gather) Name() string { return Gather }
+func (gather) Decode(_ context.Context, w io.Writer, r io.Reader) error {
+	_, err := io.Copy(w, r)
+	return err
+}
+
+func (g gather) Encode(ctx context.Context, _ string, w io.Writer, r io.Reader) error {
+	return g.Decode(ctx, w, r)
+}
+func (gather) Settings() []string { return []string{"copy"} }
+
+// prove settles the entries of pair k that carry a proof.
+func (c *checker) prove(k int) error {
+	p := &c.pairs[k]
+	var sums []int
+	for _, i := range p.order {
+		e := &p.entries[i]
+		if !e.Op.proves() {
+			continue
+		}
+		skip := e.Bits
+		bits, err := c.proof(k, e)
+		var no refusal
+		switch {
+		case errors.As(err, &no):
+			e.Verdict, e.Bits, e.Note = Unexplained, skip+8*e.Dep.Len, "refused: "+no.Error()
+			continue
+		case err != nil:
+			return err
+		}
+		e.Verdict, e.Bits = Explained, skip+bits
+		if e.Op == OpSum {
+			sums = append(sums, i)
+		}
+	}
+	c.cycles(k, sums)
+	return nil
+}
+
+// A refusal says why a proof does not hold.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
+
+// maxField bounds the fields a proof may rebuild, fills apart.
+const maxField = 4 << 10
+
+// proof returns the price of e's proof, or a refusal.
+func (c *checker) proof(k int, e *Entry) (int64, error) {
+	p := &c.pairs[k]
+	if err := c.anchor(k, e); err != nil {
+		return 0, err
+	}
+	if e.Op == OpFill {
+		return 0, c.fill(k, e)
+	}
+	if e.Dep.Len > maxField || e.Ref.Len > maxField {
+		return 0, refuse("a field of more than %d bytes", maxField)
+	}
+	old, dep := make([]byte, e.Ref.Len), make([]byte, e.Dep.Len)
+	if err := readFull(p.ref, old, e.Ref.Off); err != nil {
+		return 0, err
+	}
+	if err := readFull(p.dep, dep, e.Dep.Off); err != nil {
+		return 0, err
+	}
+	switch e.Op {
+	case OpTime:
+		if e.Place == nil {
+			if err := c.freestanding(p, e); err != nil {
+				return 0, err
+			}
+		}
+		a, class, _, ok := parseTime(e.Spec.Enc, old, old)
+		if !ok {
+			return 0, refuse("the reference holds no time spelled %s", e.Spec.Enc)
+		}
+		b, _, price, ok := parseTime(e.Spec.Enc, old, dep)
+		if !ok {
+			return 0, refuse("not a time spelled %s", e.Spec.Enc)
+		}
+		return c.payTime(class, a, b, price), nil
+	case OpUUID:
+		if e.Place == nil {
+			if err := c.freestanding(p, e); err != nil {
+				return 0, err
+			}
+		}
+		a, ok := parseUUID(e.Spec.Enc, old)
+		b, ok2 := parseUUID(e.Spec.Enc, dep)
+		if !ok || !ok2 {
+			return 0, refuse("not a UUID on both sides")
+		}
+		if was, ok := c.paidUUID[a]; ok && was == b {
+			return 0, nil
+		} else if !ok {
+			c.paidUUID[a] = b
+		}
+		return 128, nil
+	case OpNumber:
+		was, now, err := c.measure(k, e.Spec)
+		if err != nil {
+			return 0, err
+		}
+		if !sameNumber(e.Spec.Enc, old, old, was) {
+			return 0, refuse("the formula does not give the reference's number")
+		}
+		if !sameNumber(e.Spec.Enc, old, dep, now) {
+			return 0, refuse("the number that belongs here is %d", now)
+		}
+		return 0, nil
+	case OpSum:
+		return 0, c.sum(k, e, old, dep)
+	}
+	return 0, refuse("unknown operation")
+}
+
+// payTime charges for a new value once: the reference's old value, wherever it
+// stands again, may become the same new value for nothing, also as the date or
+// the clock of that moment.
+func (c *checker) payTime(class timeClass, old, now uint64, price int64) int64 {
+	if was, ok := c.paid[paidKey{class, old}]; ok {
+		if was == now {
+			return 0
+		}
+		return price
+	}
+	c.paid[paidKey{class, old}] = now
+	if class == classStamp {
+		for part, div := range map[timeClass]func(uint64) uint64{
+			classDate:  func(v uint64) uint64 { return v / day },
+			classClock: func(v uint64) uint64 { return v % day },
+		} {
+			if _, ok := c.paid[paidKey{part, div(old)}]; !ok {
+				c.paid[paidKey{part, div(old)}] = div(now)
+			}
+		}
+	}
+	return price
+}
+
+// anchor demands a witness in the reference for what the entry says stands
+// there: a place that parsing the reference gave or, where the bytes speak for
+// themselves, none.
+func (c *checker) anchor(k int, e *Entry) error {
+	if e.Place == nil {
+		switch {
+		case e.Op == OpTime && isTimeText(e.Spec.Enc):
+			return nil
+		case e.Op == OpUUID && e.Spec.Enc == "text":
+			return nil
+		case e.Op == OpSum && cryptographic[e.Spec.Alg] && len(e.Spec.Over) == 1 && len(e.Spec.Blank) == 0:
+			return nil // no range can be fitted to a digest that the reference holds
+		}
+		return refuse("no place in the reference anchors it")
+	}
+	p := &c.pairs[k]
+	at := e.Place.At
+	if at.Off < 0 || at.Len <= 0 || at.Len > p.refLen-at.Off || !at.Contains(e.Ref) {
+		return refuse("its place lies outside the parsed extent")
+	}
+	key := Place{Format: e.Place.Format, At: at, Field: fmt.Sprint(k)}
+	table, ok := c.tables[key]
+	if !ok {
+		if c.tools.Places == nil {
+			return refuse("no parser for %s here", e.Place.Format)
+		}
+		var err error
+		table, err = c.tools.Places(c.ctx, e.Place.Format, Image{io.NewSectionReader(p.ref, at.Off, at.Len), at.Len})
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		if err != nil {
+			table = nil
+		}
+		if len(c.tables) >= 8 {
+			clear(c.tables)
+		}
+		c.tables[key] = table
+	}
+	if table == nil {
+		return refuse("the reference does not parse as %s there", e.Place.Format)
+	}
+	spec, ok := table.Field(Range{e.Ref.Off - at.Off, e.Ref.Len}, e.Place.Field)
+	if !ok {
+		return refuse("parsing the reference gives no field %q there", e.Place.Field)
+	}
+	if !sameSpec(spec.Shift(at.Off), e.Spec) {
+		return refuse("the field %q holds something else", e.Place.Field)
+	}
+	return nil
+}
+
+func sameSpec(a, b *Spec) bool {
+	return a.Op == b.Op && a.Enc == b.Enc && a.Unit == b.Unit && a.Add == b.Add && a.Alg == b.Alg &&
+		a.BlankByte == b.BlankByte && a.Fill == b.Fill && a.Align == b.Align &&
+		slices.Equal(a.Over, b.Over) && slices.Equal(a.Blank, b.Blank)
+}
+
+// freestanding demands that a text which anchors itself is not part of a longer
+// word, on either side.
+func (c *checker) freestanding(p *pair, e *Entry) error {
+	for _, s := range []struct {
+		r    io.ReaderAt
+		size int64
+		at   Range
+	}{{p.ref, p.refLen, e.Ref}, {p.dep, p.depLen, e.Dep}} {
+		for _, off := range []int64{s.at.Off - 1, s.at.End()} {
+			if off < 0 || off >= s.size {
+				continue
+			}
+			var b [1]byte
+			if err := readFull(s.r, b[:], off); err != nil {
+				return err
+			}
+			if b[0] >= '0' && b[0] <= '9' || b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z' || b[0] == '_' {
+				return refuse("the text is part of a longer word")
+			}
+		}
+	}
+	return nil
+}
+
+// mapStart returns where the reference byte at off is paired in the deployed
+// stream; mapEnd where the byte before off is, and one further.
+func (p *pair) mapStart(off int64) (int64, bool) {
+	i := sort.Search(len(p.order), func(i int) bool { return p.entries[p.order[i]].Ref.End() > off })
+	if i == len(p.order) {
+		return 0, false
+	}
+	e := &p.entries[p.order[i]]
+	switch {
+	case e.Ref.Off > off:
+		return 0, false
+	case e.Op == OpCopy:
+		return e.Dep.Off + off - e.Ref.Off, true
+	}
+	return e.Dep.Off, e.Ref.Off == off
+}
+
+func (p *pair) mapEnd(off int64) (int64, bool) {
+	i := sort.Search(len(p.order), func(i int) bool { return p.entries[p.order[i]].Ref.End() >= off })
+	for i < len(p.order) && p.entries[p.order[i]].Ref.Len == 0 {
+		i++
+	}
+	if i == len(p.order) {
+		return 0, false
+	}
+	e := &p.entries[p.order[i]]
+	switch {
+	case e.Ref.Off >= off:
+		return 0, false
+	case e.Op == OpCopy:
+		return e.Dep.Off + off - e.Ref.Off, true
+	}
+	return e.Dep.End(), e.Ref.End() == off
+}
+
+// mapRange returns the deployed range paired with r: from the pairing of its
+// first byte to that of its last. What was put in between is part of it.
+func (p *pair) mapRange(r Range) (Range, error) {
+	if r.Off < 0 || r.Len < 0 || r.Len > p.refLen-r.Off {
+		return Range{}, refuse("measures bytes %d+%d, outside the reference", r.Off, r.Len)
+	}
+	if r.Len == 0 {
+		return Range{}, nil
+	}
+	a, ok := p.mapStart(r.Off)
+	b, ok2 := p.mapEnd(r.End())
+	if !ok || !ok2 || b < a {
+		return Range{}, refuse("reference bytes %d+%d have no counterpart", r.Off, r.Len)
+	}
+	return Range{a, b - a}, nil
+}
+
+// inner returns the derived pair whose carrier in pair k is exactly r.
+func (c *checker) inner(k int, r Range) (*pair, error) {
+	p := &c.pairs[k]
+	i := sort.Search(len(p.order), func(i int) bool { return p.entries[p.order[i]].Ref.Off >= r.Off })
+	for ; i < len(p.order); i++ {
+		e := &p.entries[p.order[i]]
+		if e.Ref.Off != r.Off {
+			break
+		}
+		if e.Op == OpCarry && e.Ref == r && len(c.pairs[e.Carry].pieces) == 1 {
+			return &c.pairs[e.Carry], nil
+		}
+	}
+	return nil, refuse("reference bytes %d+%d carry no stream", r.Off, r.Len)
+}
+
+// measure evaluates a number's formula on both sides.
+func (c *checker) measure(k int, s *Spec) (was, now uint64, err error) {
+	if len(s.Over) == 0 || s.Unit < 0 {
+		return 0, 0, refuse("a number of nothing")
+	}
+	for _, o := range s.Over {
+		if o.Inner {
+			q, err := c.inner(k, o.Range)
+			if err != nil {
+				return 0, 0, err
+			}
+			was, now = was+uint64(q.refLen), now+uint64(q.depLen)
+			continue
+		}
+		d, err := c.pairs[k].mapRange(o.Range)
+		if err != nil {
+			return 0, 0, err
+		}
+		was, now = was+uint64(o.Len), now+uint64(d.Len)
+	}
+	unit := uint64(max(s.Unit, 1))
+	return was/unit + uint64(s.Add), now/unit + uint64(s.Add), nil
+}
+
+// fill checks that both runs are the same filler up to the same alignment.
+func (c *checker) fill(k int, e *Entry) error {
+	s, p := e.Spec, &c.pairs[k]
+	if s.Align < 1 || s.Align > 1<<30 || len(s.Over) != 1 || s.Over[0].Inner {
+		return refuse("a fill without alignment")
+	}
+	d, err := p.mapRange(s.Over[0].Range)
+	if err != nil {
+		return err
+	}
+	pad := func(n int64) int64 { return (s.Align - n%s.Align) % s.Align }
+	if s.Over[0].End() != e.Ref.Off || e.Ref.Len != pad(s.Over[0].Len) {
+		return refuse("the reference's padding is not what the alignment prescribes")
+	}
+	if s.Over[0].Len > 0 && d.End() != e.Dep.Off || e.Dep.Len != pad(d.Len) {
+		return refuse("the alignment prescribes %d bytes", pad(d.Len))
+	}
+	for _, x := range []struct {
+		r  io.ReaderAt
+		at Range
+	}{{p.ref, e.Ref}, {p.dep, e.Dep}} {
+		for off := x.at.Off; off < x.at.End(); {
+			b := c.buf[0][:min(int64(len(c.buf[0])), x.at.End()-off)]
+			if err := readFull(x.r, b, off); err != nil {
+				return err
+			}
+			if bytes.Count(b, []byte{s.Fill}) != len(b) {
+				return refuse("the padding holds something else than 0x%02x", s.Fill)
+			}
+			off += int64(len(b))
+		}
+	}
+	return nil
+}
+
+// sum recomputes a checksum on both sides.
+func (c *checker) sum(k int, e *Entry, old, dep []byte) error {
+	s, p := e.Spec, &c.pairs[k]
+	if len(s.Over) == 0 {
+		return refuse("a sum over nothing")
+	}
+	if _, ok := algorithms[s.Alg]; !ok {
+		return refuse("unknown algorithm %q", s.Alg)
+	}
+	var was, now []span
+	for _, o := range s.Over {
+		if o.Inner {
+			q, err := c.inner(k, o.Range)
+			if err != nil {
+				return err
+			}
+			was = append(was, span{q.ref, Range{0, q.refLen}})
+			now = append(now, span{q.dep, Range{0, q.depLen}})
+			continue
+		}
+		d, err := p.mapRange(o.Range)
+		if err != nil {
+			return err
+		}
+		was = append(was, span{p.ref, o.Range})
+		now = append(now, span{p.dep, d})
+	}
+	var blanks []Range
+	for _, b := range s.Blank {
+		d, err := p.mapRange(b)
+		if err != nil {
+			return err
+		}
+		blanks = append(blanks, d)
+	}
+	for _, side := range []struct {
+		spans  []span
+		blank  []Range
+		in     io.ReaderAt
+		field  []byte
+		reason string
+	}{
+		{was, s.Blank, p.ref, old, "the reference does not hold its own checksum there"},
+		{now, blanks, p.dep, dep, "the checksum does not fit the bytes it covers"},
+	} {
+		got, err := c.digest(s.Alg, side.spans, side.in, side.blank, s.BlankByte)
+		if err != nil {
+			return err
+		}
+		if !sumIs(s.Enc, old, side.field, got) {
+			return refuse("%s", side.reason)
+		}
+	}
+	return nil
+}
+
+type span struct {
+	r  io.ReaderAt
+	at Range
+}
+
+func (c *checker) digest(alg string, spans []span, in io.ReaderAt, blank []Range, with byte) ([]byte, error) {
+	h := algorithms[alg]()
+	for _, s := range spans {
+		if c.sumBytes -= s.at.Len; c.sumBytes < 0 {
+			return nil, refuse("too many sums over too many bytes")
+		}
+		for off := s.at.Off; off < s.at.End(); {
+			if err := c.ctx.Err(); err != nil {
+				return nil, err
+			}
+			b := c.buf[0][:min(int64(len(c.buf[0])), s.at.End()-off)]
+			if err := readFull(s.r, b, off); err != nil {
+				return nil, err
+			}
+			if s.r == in {
+				for _, z := range blank {
+					for i := max(z.Off, off); i < min(z.End(), off+int64(len(b))); i++ {
+						b[i-off] = with
+					}
+				}
+			}
+			h.Write(b)
+			off += int64(len(b))
+		}
+	}
+	return h.Sum(nil), nil
+}
+
+// cycles refuses sums that cover each other, or themselves: between them, bytes
+// could be chosen that no one has paid for.
+func (c *checker) cycles(k int, sums []int) {
+	p := &c.pairs[k]
+	const (
+		fresh = iota
+		open
+		done
+		cyclic
+	)
+	state := make(map[int]int, len(sums))
+	edges := 0
+	var visit func(i, depth int) bool
+	visit = func(i, depth int) bool { // reports whether i is on, or leads into, a cycle
+		switch state[i] {
+		case open, cyclic:
+			return true
+		case done:
+			return false
+		}
+		state[i] = open
+		e := &p.entries[i]
+		bad := depth > 64 || edges > 1<<20
+		for _, o := range e.Spec.Over {
+			if bad || o.Inner {
+				continue
+			}
+			d, err := p.mapRange(o.Range)
+			if err != nil {
+				continue
+			}
+			at := sort.Search(len(sums), func(n int) bool { return p.entries[sums[n]].Dep.End() > d.Off })
+			for ; at < len(sums) && p.entries[sums[at]].Dep.Off < d.End() && !bad; at++ {
+				edges++
+				if blanked(p, e.Spec, p.entries[sums[at]].Ref) {
+					continue
+				}
+				bad = visit(sums[at], depth+1)
+			}
+		}
+		state[i] = done
+		if bad {
+			state[i] = cyclic
+		}
+		return bad
+	}
+	for _, i := range sums {
+		if visit(i, 0) {
+			e := &p.entries[i]
+			e.Verdict, e.Note = Unexplained, "refused: sums that cover each other"
+			e.Bits += 8 * e.Dep.Len
+		}
+	}
+}
+
+func blanked(p *pair, s *Spec, field Range) bool {
+	for _, b := range s.Blank {
+		if b.Contains(field) {
+			return true
+		}
+	}
+	return false
+}
+
+// missing lists, per reference stream, every byte that no entry uses. An entry
+// whose proof was refused uses nothing.
+func (c *checker) missing() {
+	for k := range c.pairs {
+		p := &c.pairs[k]
+		used := p.used
+		for _, i := range p.order {
+			if e := &p.entries[i]; e.Verdict != Unexplained {
+				used = append(used, e.Ref)
+			}
+		}
+		sort.Slice(used, func(i, j int) bool { return used[i].Off < used[j].Off })
+		at := int64(0)
+		hole := func(to int64) {
+			if to > at {
+				c.l.Missing = append(c.l.Missing, Hole{Stream: k, Ref: Range{at, to - at}})
+				c.l.Totals.Missing += to - at
+			}
+		}
+		for _, u := range used {
+			hole(u.Off)
+			at = max(at, u.End())
+		}
+		hole(p.refLen)
+	}
+}
+
+// rank orders verdicts from best to worst.
+var rank = [...]int{Unexplained: 4, Moved: 3, Explained: 2, Carried: 1, Identical: 0}
+
+// total counts every byte of the deployed image once, by the worst of what it
+// carries, and adds up the prices.
+func (c *checker) total() error {
+	for k := len(c.pairs) - 1; k >= 0; k-- {
+		p := &c.pairs[k]
+		p.worst = Identical
+		for i := range p.entries {
+			v := c.worst(&p.entries[i])
+			if rank[v] > rank[p.worst] {
+				p.worst = v
+			}
+		}
+	}
+	t := &c.l.Totals
+	for i := range c.l.Entries {
+		e := &c.l.Entries[i]
+		c.l.FreeBits += e.Bits
+		if e.Stream != 0 {
+			continue
+		}
+		switch c.worst(e) {
+		case Identical:
+			t.Identical += e.Dep.Len
+		case Carried:
+			t.Carried += e.Dep.Len
+		case Explained:
+			t.Explained += e.Dep.Len
+		case Moved:
+			t.Moved += e.Dep.Len
+		default:
+			t.Unexplained += e.Dep.Len
+		}
+	}
+	if n := t.Identical + t.Carried + t.Explained + t.Moved + t.Unexplained; n != c.pairs[0].depLen {
+		return invalid("totals of %d bytes for an image of %d", n, c.pairs[0].depLen)
+	}
+	return nil
+}
+
+func (c *checker) worst(e *Entry) Verdict {
+	v := e.Verdict
+	if e.Op == OpCarry && rank[c.pairs[e.Carry].worst] > rank[v] {
+		v = c.pairs[e.Carry].worst
+	}
+	return v
+}

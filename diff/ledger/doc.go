@@ -1,0 +1,108 @@
+// Package ledger is the trusted kernel of assay: it checks the account of one
+// deployed image against one reference, and prices the freedom left in it.
+//
+// # What a ledger is
+//
+// A ledger tiles the deployed image from its first byte to its last and says of
+// every tile how its bytes come about from the reference. Whoever proposes it is
+// not trusted: [Ledger.Check] replays every entry on both images and computes
+// verdict and price itself. [Recheck] does the same for a stored ledger and
+// demands that everything comes out as recorded.
+//
+// Read as a two-part code, the ledger describes the deployed image given the
+// reference. Its length in bits is the freedom that whoever made the image had:
+// same bytes cost nothing, a recomputed checksum costs nothing, a time costs the
+// width of a time, and what nothing accounts for costs eight bits a byte and is
+// unexplained.
+//
+// # The adversary
+//
+// made the deployed image, and perhaps the stored ledger too. He did not make
+// the reference. So the reference witnesses every place: bits bound freedom, not
+// harm, and 32 free bits are harmless in a time and a backdoor in code. An
+// operation other than a copy holds only where the same operation holds on the
+// paired bytes of the reference as they stand there.
+//
+// # Entries
+//
+// Entries use the reference in rising order, each byte once. An image all of
+// whose entries are identical, explained or carried, with nothing missing, is
+// therefore the reference with the values of named fields replaced, and nothing
+// else: no byte was added, dropped, repeated or moved.
+//
+//	operation  holds when                                        verdict      price in bits
+//	(none)     always                                            unexplained  8 a byte
+//	copy       the bytes equal the reference's, in order         identical    0
+//	move       the bytes equal reference bytes anywhere else     moved        log2 R + log2 D
+//	time       both sides spell a time the same way              explained    its width, once
+//	uuid       both sides hold a UUID spelled the same way       explained    128, once
+//	number     both sides hold the length the formula gives      explained    0
+//	sum        both sides hold the checksum of what it covers    explained    0
+//	fill       both sides hold the prescribed filler             explained    0
+//	carry      both sides decode, see below                      carried      0, log2 C, or 8 a byte
+//
+// An entry whose proof fails is unexplained, whatever it says of itself, and
+// uses no byte of the reference. R and D are the sizes of the two streams, C the
+// number of settings of the codec's encoders. All prices are whole bits, rounded
+// up; an operation that would cost as much as its bytes is refused.
+//
+//   - Where an entry skips reference bytes, or a stream ends before its
+//     reference does, that costs log2 of what remained, since it was a choice;
+//     the skipped bytes are missing.
+//   - A time costs 8 bits a byte in binary, 3 a digit in octal, 4 in
+//     hexadecimal, log2 10 in decimal; in text a date is worth 16 bits, a clock
+//     17, both together 32 (1970 to 2106). It costs once: where the reference
+//     holds the same old value again, the same new value is free, also when
+//     spelled otherwise, or as the date or the clock of that moment. There are
+//     no windows: a narrower choice could only come from the proposer.
+//   - A number or a sum takes its ranges from the reference and maps them
+//     through the ledger's own pairing, so that there is nothing to choose. Sums
+//     that cover each other, or themselves, are refused: between them bytes
+//     could be chosen that nobody has paid for.
+//
+// # Places
+//
+// A binary value looks like any other bytes. So time, uuid, number, sum and fill
+// need a [Place]: a field that parsing the *reference* gives, named by format and
+// version, extent and field. Check parses the reference again through the tool
+// it is handed and demands the very same [Spec]; parsing the deployed image never
+// creates a place. Three things speak for themselves and need none: a date or
+// time in text of at least eight characters, a UUID in text, neither part of a
+// longer word, and a cryptographic digest of one range. A CRC does not: with a
+// choice of ranges, one can be fitted to any bytes.
+//
+// # Derived streams
+//
+// A carry entry says that these bytes are a piece of the encoding of a derived
+// stream, and the paired bytes of the reference a piece of that of its
+// counterpart. Pieces pair one to one and rise on both sides because entries do,
+// so a derivation leaves nothing to choose; one that would is not expressible.
+// Check decodes both sides (the codec must consume every byte), and the derived
+// pair is then accounted for like any other. The encoding itself is free if one
+// encoder setting reproduces both carriers bit for bit, costs log2 C if another
+// setting made the deployed one, and otherwise eight bits a byte: compressed data
+// has many spellings, and what cannot be made again may hide anything.
+//
+// # Totals
+//
+// Every byte of the deployed image as received counts once, by the worst that it
+// carries: unexplained, moved, explained, carried, identical. Missing counts
+// reference bytes that no entry uses, in all streams, and stands outside.
+//
+// # What is trusted
+//
+// This package and the standard library. Codecs are trusted only to be functions
+// of their input: what they give for the two sides is compared. The parsers
+// behind [Tools.Places] are trusted with what the reference means, which the
+// adversary did not write. Images are read through block hashes, so that bytes
+// read twice are the same bytes.
+//
+// # Simpler than it could be
+//
+// There is no operation for repeating or re-spelling a paid value: prices do it.
+// There are no free-form gathers of ranges and no priced derivations: what does
+// not pair one to one stays opaque. Binary values without a place are refused,
+// not marked. Paths, hosts and version texts are no kinds: without a place they
+// would let any path in the reference become any other. All four are stricter
+// than pricing them, and shorter.
+package ledger

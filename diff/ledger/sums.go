@@ -1,0 +1,71 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+	"hash/adler32"
+	"hash/crc32"
+	"hash/crc64"
+	"strings"
+)
+
+// algorithms is the closed table of checksums and digests.
+var algorithms = map[string]func() hash.Hash{
+	"bytesum": func() hash.Hash { return new(byteSum) },
+	"crc32":   func() hash.Hash { return crc32.NewIEEE() },
+	"crc32c":  func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) },
+	"crc64":   func() hash.Hash { return crc64.New(crc64.MakeTable(crc64.ECMA)) },
+	"adler32": func() hash.Hash { return adler32.New() },
+	"md5":     md5.New,
+	"sha1":    sha1.New,
+	"sha256":  sha256.New,
+	"sha384":  sha512.New384,
+	"sha512":  sha512.New,
+}
+
+// cryptographic digests anchor themselves: whoever made the deployed image
+// cannot fit a range to the digest that stands in the reference. With a CRC and
+// a choice of ranges he can.
+var cryptographic = map[string]bool{"md5": true, "sha1": true, "sha256": true, "sha384": true, "sha512": true}
+
+// byteSum adds up bytes, as tar and cpio do.
+type byteSum uint64
+
+func (s *byteSum) Write(p []byte) (int, error) {
+	for _, b := range p {
+		*s += byteSum(b)
+	}
+	return len(p), nil
+}
+func (s *byteSum) Sum(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(*s)) }
+func (s *byteSum) Reset()              { *s = 0 }
+func (*byteSum) Size() int             { return 8 }
+func (*byteSum) BlockSize() int        { return 1 }
+
+// sumIs says whether field spells the digest sum in the style of like.
+func sumIs(enc Enc, like, field, sum []byte) bool {
+	switch enc {
+	case "raw":
+		return bytes.Equal(field, sum)
+	case "hex":
+		if len(like) == 2*len(sum) {
+			s := hex.EncodeToString(sum)
+			if bytes.ContainsAny(like, "ABCDEF") {
+				s = strings.ToUpper(s)
+			}
+			return string(field) == s
+		}
+	}
+	if len(sum) > 8 {
+		return false
+	}
+	var v [8]byte
+	copy(v[8-len(sum):], sum)
+	return sameNumber(enc, like, field, binary.BigEndian.Uint64(v[:]))
+}
