@@ -1,0 +1,244 @@
+// Package codec is the one door through which compressed bytes enter the
+// program: no other package imports a compressor.
+//
+// # Walkers
+//
+// A walker ([WalkGzip], [WalkXZ], [WalkLZMA], [WalkDeflate]) starts at offset 0
+// of an [io.ReaderAt] and finds where one container ends, exactly, and what each
+// of its bytes is for. The fields it returns tile the extent: ordered, without
+// gap or overlap. What follows the extent is the caller's to account for. A
+// walker believes no size, count or checksum it has not verified against the
+// bytes, and allocates a fixed amount plus what the fields found take.
+//
+// # Codecs
+//
+// A codec ([All], [Lookup]) decodes one whole extent and encodes it again:
+//
+//	deflate@1  a raw DEFLATE stream, RFC 1951
+//	xz@1       .xz streams and the padding between them, xz-file-format 1.2.1;
+//	           filters LZMA2, delta and BCJ for x86, PowerPC, IA-64, ARM,
+//	           ARM-Thumb, SPARC; checks none, CRC32, CRC64, SHA-256
+//	lzma@1     one .lzma ("alone") file: header of 13 bytes and LZMA data
+//
+// Decode consumes all of its input or fails: bytes after the end of the
+// compressed stream are an error, never dropped.
+//
+// # Names and versions
+//
+// Ledgers name codecs and settings, so both are stable. The number after '@' is
+// the version of everything behind the name: what the decoder accepts, and the
+// exact bytes of every setting. It is raised when any of these changes, a new Go
+// release included: the encoders of the setting group "go-flate" are those of
+// the standard library the program was built with. A test holds the digest of
+// what every setting writes and fails when one moves. A binary built with
+// another encoder nevertheless cannot call wrong bytes right: a setting counts
+// only if encoding with it again reproduces the bytes, so the worst an alien
+// encoder does is to reproduce nothing.
+//
+// # Limits
+//
+// The adversary wrote the input. Everything expanding is held to [Limits]; going
+// over one is a [LimitError], which callers tell apart from damaged data: damage
+// is a finding, a limit leaves the question undecided. Memory stays within a few
+// MiB plus Limits.MaxDict (xz and lzma) whatever the input says. Work stops soon
+// after its context ends.
+package codec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// RatioFloor is the output, in bytes, up to which no ratio is too high.
+// Honest padding compresses a thousandfold; it takes size to make it a bomb.
+const RatioFloor = 64 << 20
+
+// DefaultDict is the dictionary limit where Limits.MaxDict is 0, in bytes. It is
+// what "xz -9" asks for.
+const DefaultDict = 64 << 20
+
+// Limits bound what decoding may cost. The zero value lets nothing expand.
+type Limits struct {
+	MaxExpanded int64 // decoded bytes; 0 allows none
+	MaxRatio    int64 // decoded to encoded, once decoded exceeds RatioFloor; 0 allows no more than the floor
+	MaxDict     int64 // dictionary bytes a header may ask for; 0 means DefaultDict
+}
+
+func (l Limits) dict() int64 {
+	if l.MaxDict == 0 {
+		return DefaultDict
+	}
+	return l.MaxDict
+}
+
+// checkDict says whether a header may have a dictionary of n bytes.
+func (l Limits) checkDict(n int64) error {
+	if n <= l.dict() {
+		return nil
+	}
+	return &LimitError{
+		Limit:  "dict",
+		Detail: fmt.Sprintf("the header asks for a dictionary of %d bytes, %d are allowed", n, l.dict()),
+	}
+}
+
+// checkOutput says whether out decoded bytes are allowed after in encoded ones.
+func (l Limits) checkOutput(out, in int64) error {
+	if out > l.MaxExpanded {
+		return &LimitError{
+			Limit:  "expanded",
+			Detail: fmt.Sprintf("more than %d bytes come out of the first %d", l.MaxExpanded, in),
+		}
+	}
+	// out/in > MaxRatio, without overflow.
+	if out > RatioFloor && (in <= 0 || l.MaxRatio <= 0 || (out-1)/in >= l.MaxRatio) {
+		return &LimitError{
+			Limit:  "ratio",
+			Detail: fmt.Sprintf("%d bytes come out of the first %d, a ratio of %d is allowed", out, in, l.MaxRatio),
+		}
+	}
+	return nil
+}
+
+// A LimitError says that work was stopped because it became too much, which
+// says nothing about whether the data are sound.
+type LimitError struct {
+	Limit  string // "expanded", "ratio", "dict", "time" or "parts"
+	Detail string
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("limit %q exceeded: %s", e.Limit, e.Detail)
+}
+
+// Unwrap makes a "time" limit a context.DeadlineExceeded too.
+func (e *LimitError) Unwrap() error {
+	if e.Limit == "time" {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// alive returns why ctx ended, a deadline as a LimitError, or nil.
+func alive(ctx context.Context) error {
+	err := ctx.Err()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &LimitError{Limit: "time", Detail: "the deadline passed"}
+	}
+	return err
+}
+
+// A Range is Len bytes from offset Off of the walked reader.
+type Range struct{ Off, Len int64 }
+
+// End is the offset after the last byte.
+func (r Range) End() int64 { return r.Off + r.Len }
+
+// A Field is a run of bytes of a container with one purpose. Names are listed
+// at the walker that returns them.
+type Field struct {
+	Name   string
+	Stream int // number of the .xz stream, -1 elsewhere
+	Block  int // number of the block in its stream, -1 outside of blocks
+	Range
+}
+
+// Path names the field within its container, such as "stream[0].block[2].data".
+func (f Field) Path() string {
+	switch {
+	case f.Block >= 0:
+		return fmt.Sprintf("stream[%d].block[%d].%s", f.Stream, f.Block, f.Name)
+	case f.Stream >= 0:
+		return fmt.Sprintf("stream[%d].%s", f.Stream, f.Name)
+	}
+	return f.Name
+}
+
+// A Codec decodes and encodes under one name. Its methods may be called
+// concurrently.
+type Codec struct {
+	name     string
+	lim      Limits
+	decode   func(context.Context, Limits, io.Writer, io.Reader) error
+	encoders []encoder
+}
+
+// All returns every codec, each decoding within lim, in a fixed order.
+func All(lim Limits) []*Codec {
+	return []*Codec{
+		{name: "deflate@1", lim: lim, decode: decodeDeflate, encoders: deflateEncoders()},
+		{name: "xz@1", lim: lim, decode: decodeXZ, encoders: xzEncoders()},
+		{name: "lzma@1", lim: lim, decode: decodeLZMA, encoders: lzmaEncoders()},
+	}
+}
+
+// Lookup returns the codec of that name, version included.
+func Lookup(name string, lim Limits) (*Codec, error) {
+	all := All(lim)
+	i := slices.IndexFunc(all, func(c *Codec) bool { return c.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("codec %q: unknown to this version of the program", name)
+	}
+	return all[i], nil
+}
+
+// Name returns the name with the version, such as "deflate@1".
+func (c *Codec) Name() string { return c.name }
+
+// Decode writes to w what r decodes to. It consumes r to its end, where the
+// compressed stream must end too, or returns an error. What was written before
+// an error is not to be used.
+func (c *Codec) Decode(ctx context.Context, w io.Writer, r io.Reader) error {
+	if err := c.decode(ctx, c.lim, w, r); err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	return nil
+}
+
+// Settings returns the settings that Encode knows, likeliest first. It may be
+// empty.
+func (c *Codec) Settings() []string { return names(c.encoders) }
+
+// Encode writes r, encoded with the setting, to w. The same input gives the
+// same bytes however r cuts it into reads.
+func (c *Codec) Encode(ctx context.Context, setting string, w io.Writer, r io.Reader) error {
+	i := slices.IndexFunc(c.encoders, func(e encoder) bool { return e.name == setting })
+	if i < 0 {
+		return fmt.Errorf("%s: setting %q: unknown to this version of the program", c.name, setting)
+	}
+	if err := encode(ctx, c.encoders[i], w, r); err != nil {
+		return fmt.Errorf("%s: %s: %w", c.name, setting, err)
+	}
+	return nil
+}
+
+// Settings returns the settings of the named codec, likeliest first; none if
+// there is no such codec.
+func Settings(codec string) []string {
+	c, err := Lookup(codec, Limits{})
+	if err != nil {
+		return nil
+	}
+	return c.Settings()
+}
+
+// Encode is [Codec.Encode] of the named codec.
+func Encode(ctx context.Context, codec, setting string, w io.Writer, r io.Reader) error {
+	c, err := Lookup(codec, Limits{})
+	if err != nil {
+		return err
+	}
+	return c.Encode(ctx, setting, w, r)
+}
+
+// Decode is [Codec.Decode] of the named codec.
+func Decode(ctx context.Context, codec string, lim Limits, w io.Writer, r io.Reader) error {
+	c, err := Lookup(codec, lim)
+	if err != nil {
+		return err
+	}
+	return c.Decode(ctx, w, r)
+}

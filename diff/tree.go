@@ -1,0 +1,211 @@
+package diff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"github.com/assaylab/assay/diff/ledger"
+)
+
+// A layer is one stream of one side, with what is known of its layout.
+type layer struct {
+	io.ReaderAt
+	size int64
+	root Section
+}
+
+func newLayer(r io.ReaderAt, size int64) *layer {
+	return &layer{ReaderAt: r, size: size, root: Section{Role: RolePayload, Len: size, Open: true}}
+}
+
+// An opener recognises what sections hold and lays them out, under one budget.
+type opener struct {
+	formats []*Format
+	budget  *Budget
+}
+
+// minOpen is the size below which content is not worth recognising, in bytes.
+const minOpen = 12
+
+// open lays s out if it asks for it and a format recognises it. Whatever goes
+// wrong leaves s one opaque section with the reason written down; only the end
+// of ctx is an error. depth counts the layers around s.
+func (o *opener) open(ctx context.Context, l *layer, s *Section, depth int) error {
+	if !s.Open || s.Len < minOpen {
+		return nil
+	}
+	s.Open = false
+	if len(s.Children) > 0 || s.Codec != "" || s.Table != nil {
+		return nil
+	}
+	if depth > o.budget.Limits.MaxDepth {
+		s.Limit = "depth"
+		s.Note = fmt.Sprintf("more than %d layers within layers", o.budget.Limits.MaxDepth)
+		return nil
+	}
+	in := &Input{ReaderAt: io.NewSectionReader(l, s.Off, s.Len), Size: s.Len, Budget: o.budget}
+	for _, f := range o.formats {
+		if !f.Detect(in) {
+			continue
+		}
+		children, err := parse(ctx, f, in)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var limit *LimitError
+		switch {
+		case errors.As(err, &limit):
+			s.Limit, s.Note = limit.Limit, fmt.Sprintf("%s: %v", f.Name, limit)
+			return nil
+		case err != nil:
+			s.Note = fmt.Sprintf("not laid out as %s: %v", f.Name, err)
+			continue
+		}
+		s.Format, s.Note, s.Children = f.Key(), "", children
+		shift(s.Children, s.Off)
+		return nil
+	}
+	return nil
+}
+
+// Key is the format's name and version, as ledgers name it.
+func (f *Format) Key() string { return fmt.Sprintf("%s@%d", f.Name, f.Version) }
+
+// parse runs the format's Parse and holds it to its contract.
+func parse(ctx context.Context, f *Format, in *Input) ([]Section, error) {
+	children, err := f.Parse(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if len(children) == 0 {
+		return nil, errors.New("it lays nothing out")
+	}
+	if err := tiled(children, 0, in.Size); err != nil {
+		return nil, err
+	}
+	return fillGaps(children, 0, in.Size, "tail", RoleTail), nil
+}
+
+// tiled checks that sections lie in [lo, hi), in order, without overlap.
+func tiled(ss []Section, lo, hi int64) error {
+	at := lo
+	for i := range ss {
+		s := &ss[i]
+		if s.Off < at || s.Len < 0 || s.Len > hi-s.Off {
+			return fmt.Errorf("section %q at %d+%d overlaps or leaves %d..%d", s.Name, s.Off, s.Len, at, hi)
+		}
+		at = s.End()
+		if err := tiled(s.Children, s.Off, s.End()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillGaps adds a section for every run of bytes that no child claims, at every
+// level; what follows the last child is named after.
+func fillGaps(ss []Section, lo, hi int64, after string, role Role) []Section {
+	gaps := 0
+	at := lo
+	for i := range ss {
+		if ss[i].Off > at {
+			gaps++
+		}
+		at = ss[i].End()
+	}
+	if at < hi {
+		gaps++
+	}
+	out := ss
+	if gaps > 0 {
+		out = make([]Section, 0, len(ss)+gaps)
+		at = lo
+		for i := range ss {
+			if ss[i].Off > at {
+				out = append(out, Section{Name: "gap", Role: RoleGap, Off: at, Len: ss[i].Off - at, Open: true})
+			}
+			out = append(out, ss[i])
+			at = ss[i].End()
+		}
+		if at < hi {
+			out = append(out, Section{Name: after, Role: role, Off: at, Len: hi - at, Open: true})
+		}
+	}
+	for i := range out {
+		if s := &out[i]; len(s.Children) > 0 {
+			s.Children = fillGaps(s.Children, s.Off, s.End(), "gap", RoleGap)
+		}
+	}
+	return out
+}
+
+// shift moves sections laid out from 0 to where their stream has them.
+func shift(ss []Section, d int64) {
+	if d == 0 {
+		return
+	}
+	for i := range ss {
+		s := &ss[i]
+		s.Off += d
+		s.Spec = s.Spec.Shift(d)
+		shift(s.Children, d)
+	}
+}
+
+// kids returns the parts of s in order, tables expanded and gaps filled.
+func kids(s, parent *Section) []Section {
+	if s.Table == nil {
+		return s.Children
+	}
+	return fillGaps(s.Expand(parent), s.Off, s.End(), "gap", RoleGap)
+}
+
+// placeTable answers for one extent of the reference what its fields hold.
+type placeTable struct{ root Section }
+
+// Places returns the kernel's source of places: it parses extents of the
+// reference with the formats given.
+func places(formats []*Format, limits Limits) func(context.Context, string, ledger.Image) (ledger.PlaceTable, error) {
+	return func(ctx context.Context, format string, ref ledger.Image) (ledger.PlaceTable, error) {
+		for _, f := range formats {
+			if f.Key() != format {
+				continue
+			}
+			in := &Input{ReaderAt: ref.ReaderAt, Size: ref.Size, Budget: NewBudget(limits)}
+			if !f.Detect(in) {
+				return nil, fmt.Errorf("not %s", f.Name)
+			}
+			ss, err := parse(ctx, f, in)
+			if err != nil {
+				return nil, err
+			}
+			return &placeTable{Section{Len: ref.Size, Children: ss}}, nil
+		}
+		return nil, fmt.Errorf("no format %q here", format)
+	}
+}
+
+// Field implements ledger.PlaceTable.
+func (t *placeTable) Field(at ledger.Range, name string) (*ledger.Spec, bool) {
+	return field(&t.root, nil, at, name)
+}
+
+func field(s, parent *Section, at ledger.Range, name string) (*ledger.Spec, bool) {
+	if s.Spec != nil && s.Range() == at && s.Name == name {
+		return s.Spec, true
+	}
+	ks := kids(s, parent)
+	i := sort.Search(len(ks), func(i int) bool { return ks[i].End() >= at.Off })
+	for ; i < len(ks) && ks[i].Off <= at.Off; i++ {
+		if !ks[i].Range().Contains(at) {
+			continue
+		}
+		if sp, ok := field(&ks[i], s, at, name); ok {
+			return sp, true
+		}
+	}
+	return nil, false
+}
