@@ -36,7 +36,8 @@ type Options struct {
 
 // Labels names offsets of the reference image.
 type Labels interface {
-	// Section returns the section an offset lies in, and its range.
+	// Section returns the section an offset lies in, and its range; between
+	// sections no name and the range of the gap.
 	Section(off int64) (string, ledger.Range)
 	// Function returns the function an offset lies in and how far in, or "".
 	Function(off int64) (string, int64)

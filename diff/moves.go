@@ -120,7 +120,7 @@ func (w *walker) label() {
 		for {
 			name, in := lb.Section(at)
 			e.Path = name
-			if e.Op != ledger.OpCopy || name == "" || in.End() >= e.Ref.End() || in.End() <= e.Ref.Off {
+			if e.Op != ledger.OpCopy || in.End() >= e.Ref.End() || in.End() <= e.Ref.Off {
 				break
 			}
 			n := in.End() - e.Ref.Off

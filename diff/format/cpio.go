@@ -13,8 +13,8 @@ import (
 // cpio is a sequence of members: a header in ASCII, the name with its NUL, and
 // the content. In the newc and crc forms, zeros bring name and content up to a
 // multiple of 4 bytes from the start of the archive, and so from that of the
-// member. A member named TRAILER!!! ends it; writers fill its last block of
-// 512 bytes with zeros. A further archive after that, as in an initramfs, is
+// member. A member named TRAILER!!! ends it; writers fill its last block, of
+// 512 bytes or more, with zeros. A further archive after that, as in an initramfs, is
 // not part of this one.
 var cpio = &diff.Format{
 	Name:    "cpio",
@@ -64,12 +64,15 @@ var (
 
 const (
 	cpioTrailer = "TRAILER!!!"
-	cpioBlock   = 512
 
 	modeType    = 0o170000
 	modeRegular = 0o100000
 	modeLink    = 0o120000
 )
+
+// cpioBlocks are the sizes of block that writers fill the last of: GNU cpio as
+// it is and with -B, and bsdtar.
+var cpioBlocks = [...]int64{512, 5120, 10240}
 
 // A cpioShape is all that the rows of a header depend on.
 type cpioShape struct {
@@ -199,7 +202,7 @@ func parseCpio(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 	}
 	out[len(out)-1].Role = diff.RoleEnd
 	end := out[len(out)-1].End()
-	if pad, ok := zeroFill(in, "block padding", 0, end, cpioBlock); ok {
+	if pad, ok := cpioEnd(in, end); ok {
 		if err := in.Budget.Node(1); err != nil {
 			return nil, err
 		}
@@ -207,6 +210,17 @@ func parseCpio(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 		out = append(out, pad)
 	}
 	return out, nil
+}
+
+// cpioEnd returns the zeros after the trailer: up to the smallest block that
+// ends the input or, where none does, up to that of 512 bytes.
+func cpioEnd(in *diff.Input, end int64) (diff.Section, bool) {
+	for _, block := range cpioBlocks {
+		if pad, ok := zeroFill(in, "block padding", 0, end, block); ok && pad.End() == in.Size {
+			return pad, true
+		}
+	}
+	return zeroFill(in, "block padding", 0, end, cpioBlocks[0])
 }
 
 // member lays out the member at start: header, name and content, each of the

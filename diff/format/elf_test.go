@@ -54,7 +54,7 @@ func TestELF(t *testing.T) {
 			t.Errorf("%s: the section headers do not end the file", test.enc)
 		}
 		// e_phoff, e_shoff, and offset and size of all but sections 0 and .bss.
-		if n := specs(t, root, b); n != 2+2*7 {
+		if n := specs(root); n != 2+2*7 {
 			t.Errorf("%s: %d Specs", test.enc, n)
 		}
 		want := ledger.Spec{Op: ledger.OpNumber, Enc: test.enc, Over: []ledger.Span{{Range: ledger.Range{Len: test.text + 32}}}}

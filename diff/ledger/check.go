@@ -102,7 +102,16 @@ func (l *Ledger) Check(ctx context.Context, ref, dep Image, t Tools) error {
 		}
 	}
 	c.missing()
-	return c.total()
+	if err := c.total(); err != nil {
+		return err
+	}
+	// A tool may have swallowed what a read told it.
+	for _, s := range c.images {
+		if err := s.failed(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A pair is two counterpart streams.
@@ -114,12 +123,12 @@ type pair struct {
 
 	first   int     // index of its first entry in the ledger
 	entries []Entry // a window on the ledger
-	order   []int   // entries that use the reference in order, rising
+	order   []int   // entries that use reference bytes in order, rising
 	pieces  []int   // for a derived pair: its carrier entries, as ledger indices
 	parent  int
+	carries []int   // the derived pairs whose carriers stand in it
 	used    []Range // reference bytes copied by moves, from any pair
 	worst   Verdict // of what it carries; valid after total
-	bad     bool    // something in it is unexplained
 }
 
 type paidKey struct {
@@ -133,12 +142,23 @@ type checker struct {
 	tools Tools
 	pairs []pair
 
+	images [2]*steady
+
 	paid     map[paidKey]uint64
 	paidUUID map[[16]byte][16]byte
 
-	sumBytes int64 // what sums may yet read
-	tables   map[Place]PlaceTable
+	sumBytes int64    // what sums may yet read
+	tables   []parsed // used last comes first
+	parse    int64    // what parsers may yet be handed
 	buf      [2][]byte
+}
+
+// A parsed is one extent of a reference stream that was parsed.
+type parsed struct {
+	pair   int
+	format string
+	at     Range
+	table  PlaceTable // nil if it did not parse
 }
 
 func (c *checker) close() {
@@ -170,25 +190,27 @@ func (c *checker) open(ref, dep Image) error {
 		return fmt.Errorf("deployed image: %w", derr)
 	}
 	c.l.Reference, c.l.Deployed = r.side, dside
+	c.images = [2]*steady{r.s, d}
 	c.pairs = make([]pair, 1+len(c.l.Streams))
 	c.pairs[0] = pair{ref: r.s, dep: d, refLen: ref.Size, depLen: dep.Size}
 	for i := range c.pairs {
 		c.pairs[i].parent = -1
 	}
-	c.buf[0], c.buf[1] = make([]byte, 4*blockSize), make([]byte, 4*blockSize)
-	c.tables = map[Place]PlaceTable{}
-	c.sumBytes = 64<<20 + 64*satAdd(ref.Size, dep.Size)
-	if c.sumBytes < 0 {
-		c.sumBytes = math.MaxInt64
+	n := 4 * blockSize
+	if max(ref.Size, dep.Size) <= blockSize {
+		n = blockSize
 	}
+	c.buf[0], c.buf[1] = make([]byte, n), make([]byte, n)
+	c.sumBytes = 64<<20 + 64*satAdd(ref.Size, dep.Size)
+	c.parse = c.sumBytes
 	return nil
 }
 
+// maxWork bounds what satAdd gives, so that 64 times as much does not overflow.
+const maxWork = math.MaxInt64 / 128
+
 func satAdd(a, b int64) int64 {
-	if a > math.MaxInt64/128-b {
-		return math.MaxInt64 / 128
-	}
-	return a + b
+	return min(a, maxWork-min(b, maxWork)) + min(b, maxWork)
 }
 
 // structure checks what does not depend on values: the entries of pair k tile
@@ -210,7 +232,7 @@ func (c *checker) structure(k int) error {
 			return where("begins at %d, the account has reached %d", e.Dep.Off, at)
 		case e.Dep.Len < 0 || e.Dep.Len > p.depLen-at:
 			return where("reaches past the stream's %d bytes", p.depLen)
-		case e.Dep.Len == 0 && e.Op != OpFill:
+		case e.Dep.Len == 0 && (e.Op != OpFill || e.Ref.Len == 0):
 			return where("is empty")
 		}
 		at = e.Dep.End()
@@ -240,7 +262,9 @@ func (c *checker) structure(k int) error {
 			e.Bits = log2(p.refLen - cursor)
 		}
 		cursor = e.Ref.End()
-		p.order = append(p.order, i)
+		if e.Ref.Len > 0 {
+			p.order = append(p.order, i)
+		}
 		switch e.Op {
 		case OpCopy:
 			if e.Ref.Len != e.Dep.Len {
@@ -260,9 +284,20 @@ func (c *checker) structure(k int) error {
 					return where("stream %d comes before stream %d", e.Carry, e.Carry-1)
 				}
 				q.parent = k
+				p.carries = append(p.carries, e.Carry)
 			}
 			if q.parent != k {
 				return where("stream %d is carried in streams %d and %d", e.Carry, q.parent, k)
+			}
+			if e.Ref.Len == 0 {
+				return where("carries what no reference bytes carry")
+			}
+			// Where one piece ends and the next begins would be a choice, and
+			// what stands between them would move with it.
+			if n := len(q.pieces); n > 0 {
+				if last := &c.l.Entries[q.pieces[n-1]]; last.Ref.Len != last.Dep.Len {
+					return where("stream %d has a piece of another length that is not its last", e.Carry)
+				}
 			}
 			q.pieces = append(q.pieces, p.first+i)
 			e.Verdict = Carried
@@ -351,15 +386,11 @@ func (c *checker) carrier(k int, deployed bool) io.Reader {
 
 // derive makes the streams whose carriers stand in pair k.
 func (c *checker) derive(k int) error {
-	for j := k + 1; j < len(c.pairs); j++ {
-		q := &c.pairs[j]
-		if q.parent != k {
-			if q.parent < 0 && j == k+1 {
-				return invalid("stream %d has no carrier", j)
-			}
-			continue
-		}
-		s := &c.l.Streams[j-1]
+	if k+1 < len(c.pairs) && c.pairs[k+1].parent < 0 {
+		return invalid("stream %d has no carrier", k+1)
+	}
+	for _, j := range c.pairs[k].carries {
+		q, s := &c.pairs[j], &c.l.Streams[j-1]
 		*s = Stream{Codec: s.Codec, RefSetting: s.RefSetting, DepSetting: s.DepSetting}
 		var codec Codec
 		if s.Codec == Gather {
@@ -378,10 +409,8 @@ func (c *checker) derive(k int) error {
 			return fmt.Errorf("stream %d of the deployed image: %w", j, err)
 		}
 		s.RefLen, s.DepLen = q.refLen, q.depLen
-		c.sumBytes += 64 * min(satAdd(q.refLen, q.depLen), math.MaxInt64/256)
-		if c.sumBytes < 0 {
-			c.sumBytes = math.MaxInt64
-		}
+		more := 64 * satAdd(q.refLen, q.depLen)
+		c.sumBytes, c.parse = satAdd(c.sumBytes, more), satAdd(c.parse, more)
 		if err := c.price(codec, j); err != nil {
 			return err
 		}
@@ -401,7 +430,15 @@ func (c *checker) decode(codec Codec, j int, deployed bool) (io.ReaderAt, int64,
 	c.pairs[j].closers = append(c.pairs[j].closers, sc)
 	h := sha256.New()
 	n := new(counter)
-	if err := codec.Decode(c.ctx, io.MultiWriter(sc, h, n), c.carrier(j, deployed)); err != nil {
+	r := c.carrier(j, deployed)
+	err = codec.Decode(c.ctx, io.MultiWriter(sc, h, n), r)
+	if err == nil {
+		var left int64
+		if left, err = io.Copy(io.Discard, r); err == nil && left > 0 {
+			err = fmt.Errorf("%d bytes after its end", left)
+		}
+	}
+	if err != nil {
 		if c.ctx.Err() != nil {
 			return nil, 0, sum, c.ctx.Err()
 		}
@@ -456,17 +493,27 @@ var errDiffers = errors.New("encoding differs")
 type matcher struct {
 	r   io.Reader
 	buf []byte
+	err error // of reading r, but for its end
 }
 
 func (m *matcher) Write(p []byte) (int, error) {
 	for n := 0; n < len(p); {
 		b := m.buf[:min(len(m.buf), len(p)-n)]
-		if _, err := io.ReadFull(m.r, b); err != nil || !bytes.Equal(b, p[n:n+len(b)]) {
+		if !m.read(b) || !bytes.Equal(b, p[n:n+len(b)]) {
 			return n, errDiffers
 		}
 		n += len(b)
 	}
 	return len(p), nil
+}
+
+// read fills b and says whether r had so many bytes.
+func (m *matcher) read(b []byte) bool {
+	_, err := io.ReadFull(m.r, b)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		m.err = err
+	}
+	return err == nil
 }
 
 func (c *checker) reproduces(codec Codec, j int, setting string, deployed bool) (bool, error) {
@@ -480,18 +527,15 @@ func (c *checker) reproduces(codec Codec, j int, setting string, deployed bool) 
 
 // Reproduces says whether encoding stream under setting gives exactly carrier.
 // It stops at the first byte that differs. An encoder that fails reproduces
-// nothing; only the end of ctx is an error.
+// nothing; only the end of ctx and a carrier that cannot be read are errors.
 func Reproduces(ctx context.Context, codec Codec, setting string, carrier, stream io.Reader) (bool, error) {
 	m := &matcher{r: carrier, buf: make([]byte, 32<<10)}
 	err := codec.Encode(ctx, setting, m, stream)
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	if err != nil {
-		return false, nil
-	}
-	n, _ := io.ReadFull(carrier, m.buf[:1])
-	return n == 0, nil
+	longer := err == nil && m.read(m.buf[:1])
+	return err == nil && m.err == nil && !longer, m.err
 }
 
 type gather struct{}
@@ -511,7 +555,7 @@ func (gather) Settings() []string { return []string{"copy"} }
 func (c *checker) prove(k int) error {
 	p := &c.pairs[k]
 	var sums []int
-	for _, i := range p.order {
+	for i := range p.entries {
 		e := &p.entries[i]
 		if !e.Op.proves() {
 			continue
@@ -579,15 +623,15 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		if !ok {
 			return 0, refuse("not a time spelled %s", e.Spec.Enc)
 		}
-		return c.payTime(class, a, b, price), nil
+		return c.payTime(class, a, b, price) + caseBits(e.Spec.Enc, old, dep), nil
 	case OpUUID:
 		if e.Place == nil {
 			if err := c.freestanding(p, e); err != nil {
 				return 0, err
 			}
 		}
-		a, ok := parseUUID(e.Spec.Enc, old)
-		b, ok2 := parseUUID(e.Spec.Enc, dep)
+		a, ok := parseUUID(e.Spec.Enc, old, old)
+		b, ok2 := parseUUID(e.Spec.Enc, old, dep)
 		if !ok || !ok2 {
 			return 0, refuse("not a UUID on both sides")
 		}
@@ -608,9 +652,9 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		if !sameNumber(e.Spec.Enc, old, dep, now) {
 			return 0, refuse("the number that belongs here is %d", now)
 		}
-		return 0, nil
+		return caseBits(e.Spec.Enc, old, dep), nil
 	case OpSum:
-		return 0, c.sum(k, e, old, dep)
+		return caseBits(e.Spec.Enc, old, dep), c.sum(k, e, old, dep)
 	}
 	return 0, refuse("unknown operation")
 }
@@ -643,13 +687,13 @@ func (c *checker) payTime(class timeClass, old, now uint64, price int64) int64 {
 // there: a place that parsing the reference gave or, where the bytes speak for
 // themselves, none.
 func (c *checker) anchor(k int, e *Entry) error {
-	if e.Place == nil {
+	if s := e.Spec; e.Place == nil {
 		switch {
-		case e.Op == OpTime && isTimeText(e.Spec.Enc):
+		case e.Op == OpTime && isTimeText(s.Enc) && sameSpec(s, &Spec{Op: e.Op, Enc: s.Enc}):
 			return nil
-		case e.Op == OpUUID && e.Spec.Enc == "text":
+		case e.Op == OpUUID && s.Enc == "text" && sameSpec(s, &Spec{Op: e.Op, Enc: s.Enc}):
 			return nil
-		case e.Op == OpSum && cryptographic[e.Spec.Alg] && len(e.Spec.Over) == 1 && len(e.Spec.Blank) == 0:
+		case e.Op == OpSum && cryptographic[s.Alg] && len(s.Over) == 1 && sameSpec(s, &Spec{Op: e.Op, Enc: s.Enc, Alg: s.Alg, Over: s.Over}):
 			return nil // no range can be fitted to a digest that the reference holds
 		}
 		return refuse("no place in the reference anchors it")
@@ -659,36 +703,51 @@ func (c *checker) anchor(k int, e *Entry) error {
 	if at.Off < 0 || at.Len <= 0 || at.Len > p.refLen-at.Off || !at.Contains(e.Ref) {
 		return refuse("its place lies outside the parsed extent")
 	}
-	key := Place{Format: e.Place.Format, At: at, Field: fmt.Sprint(k)}
-	table, ok := c.tables[key]
-	if !ok {
-		if c.tools.Places == nil {
-			return refuse("no parser for %s here", e.Place.Format)
-		}
-		var err error
-		table, err = c.tools.Places(c.ctx, e.Place.Format, Image{io.NewSectionReader(p.ref, at.Off, at.Len), at.Len})
-		if c.ctx.Err() != nil {
-			return c.ctx.Err()
-		}
-		if err != nil {
-			table = nil
-		}
-		if len(c.tables) >= 8 {
-			clear(c.tables)
-		}
-		c.tables[key] = table
-	}
-	if table == nil {
-		return refuse("the reference does not parse as %s there", e.Place.Format)
+	table, err := c.table(k, e.Place.Format, at)
+	if err != nil {
+		return err
 	}
 	spec, ok := table.Field(Range{e.Ref.Off - at.Off, e.Ref.Len}, e.Place.Field)
-	if !ok {
+	if !ok || spec == nil {
 		return refuse("parsing the reference gives no field %q there", e.Place.Field)
 	}
 	if !sameSpec(spec.Shift(at.Off), e.Spec) {
 		return refuse("the field %q holds something else", e.Place.Field)
 	}
 	return nil
+}
+
+// table parses an extent of pair k's reference, or remembers having done so.
+func (c *checker) table(k int, format string, at Range) (PlaceTable, error) {
+	i := slices.IndexFunc(c.tables, func(t parsed) bool { return t.pair == k && t.format == format && t.at == at })
+	if i < 0 {
+		if c.tools.Places == nil {
+			return nil, refuse("no parser for %s here", format)
+		}
+		if c.parse -= at.Len; c.parse < 0 {
+			return nil, refuse("too many places in too many extents")
+		}
+		table, err := c.tools.Places(c.ctx, format, Image{io.NewSectionReader(c.pairs[k].ref, at.Off, at.Len), at.Len})
+		if c.ctx.Err() != nil {
+			return nil, c.ctx.Err()
+		}
+		if err != nil {
+			table = nil
+		}
+		if i = len(c.tables); i < 8 {
+			c.tables = append(c.tables, parsed{})
+		} else {
+			i--
+		}
+		c.tables[i] = parsed{k, format, at, table}
+	}
+	t := c.tables[i]
+	copy(c.tables[1:i+1], c.tables[:i])
+	c.tables[0] = t
+	if t.table == nil {
+		return nil, refuse("the reference does not parse as %s there", format)
+	}
+	return t.table, nil
 }
 
 func sameSpec(a, b *Spec) bool {
@@ -698,28 +757,46 @@ func sameSpec(a, b *Spec) bool {
 }
 
 // freestanding demands that a text which anchors itself is not part of a longer
-// word, on either side.
+// word, on either side, and a clock not part of an address like 00:11:22:33:44:55.
 func (c *checker) freestanding(p *pair, e *Entry) error {
 	for _, s := range []struct {
 		r    io.ReaderAt
 		size int64
 		at   Range
 	}{{p.ref, p.refLen, e.Ref}, {p.dep, p.depLen, e.Dep}} {
-		for _, off := range []int64{s.at.Off - 1, s.at.End()} {
-			if off < 0 || off >= s.size {
-				continue
-			}
-			var b [1]byte
-			if err := readFull(s.r, b[:], off); err != nil {
-				return err
-			}
-			if b[0] >= '0' && b[0] <= '9' || b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z' || b[0] == '_' {
+		const near = 6
+		before := make([]byte, min(near, s.at.Off))
+		after := make([]byte, min(near, s.size-s.at.End()))
+		if err := readFull(s.r, before, s.at.Off-int64(len(before))); err != nil {
+			return err
+		}
+		if err := readFull(s.r, after, s.at.End()); err != nil {
+			return err
+		}
+		slices.Reverse(before)
+		for _, b := range [][]byte{before, after} {
+			if wordLen(b) > 0 {
 				return refuse("the text is part of a longer word")
+			}
+			if e.Spec.Enc == clockText && len(b) > 0 && b[0] == ':' {
+				if n := wordLen(b[1:]); n > 0 && n < near-1 && hexLen(b[1:]) == n {
+					return refuse("the text is part of an address")
+				}
 			}
 		}
 	}
 	return nil
 }
+
+// wordLen and hexLen count the characters of a word, and the hexadecimal
+// digits, that b begins with.
+func wordLen(b []byte) int {
+	return len(b) - len(bytes.TrimLeftFunc(b, func(r rune) bool {
+		return r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' || r == '_'
+	}))
+}
+
+func hexLen(b []byte) int { return len(b) - len(bytes.TrimLeft(b, "0123456789abcdefABCDEF")) }
 
 // mapStart returns where the reference byte at off is paired in the deployed
 // stream; mapEnd where the byte before off is, and one further.
@@ -740,9 +817,6 @@ func (p *pair) mapStart(off int64) (int64, bool) {
 
 func (p *pair) mapEnd(off int64) (int64, bool) {
 	i := sort.Search(len(p.order), func(i int) bool { return p.entries[p.order[i]].Ref.End() >= off })
-	for i < len(p.order) && p.entries[p.order[i]].Ref.Len == 0 {
-		i++
-	}
 	if i == len(p.order) {
 		return 0, false
 	}

@@ -44,7 +44,8 @@
 // An entry whose proof fails is unexplained, whatever it says of itself, and
 // uses no byte of the reference. R and D are the sizes of the two streams, C the
 // number of settings of the codec's encoders. All prices are whole bits, rounded
-// up; an operation that would cost as much as its bytes is refused.
+// up; a move that would cost as much as its bytes is refused. FreeBits counts the
+// values put in, not the choice of which places to fill or to leave as they are.
 //
 //   - Where an entry skips reference bytes, or a stream ends before its
 //     reference does, that costs log2 of what remained, since it was a choice;
@@ -55,6 +56,8 @@
 //     holds the same old value again, the same new value is free, also when
 //     spelled otherwise, or as the date or the clock of that moment. There are
 //     no windows: a narrower choice could only come from the proposer.
+//   - Hexadecimal digits with letters, where the reference's have none, cost one
+//     bit for their case.
 //   - A number or a sum takes its ranges from the reference and maps them
 //     through the ledger's own pairing, so that there is nothing to choose. Sums
 //     that cover each other, or themselves, are refused: between them bytes
@@ -68,7 +71,7 @@
 // it is handed and demands the very same [Spec]; parsing the deployed image never
 // creates a place. Three things speak for themselves and need none: a date or
 // time in text of at least eight characters, a UUID in text, neither part of a
-// longer word, and a cryptographic digest of one range. A CRC does not: with a
+// longer word or address, and a cryptographic digest of one range. A CRC does not: with a
 // choice of ranges, one can be fitted to any bytes.
 //
 // # Derived streams
@@ -76,7 +79,9 @@
 // A carry entry says that these bytes are a piece of the encoding of a derived
 // stream, and the paired bytes of the reference a piece of that of its
 // counterpart. Pieces pair one to one and rise on both sides because entries do,
-// so a derivation leaves nothing to choose; one that would is not expressible.
+// and all but the last are as long on both: a border between two pieces that
+// could shift would move what stands between them for nothing. So a derivation
+// leaves nothing to choose; one that would is not expressible.
 // Check decodes both sides (the codec must consume every byte), and the derived
 // pair is then accounted for like any other. The encoding itself is free if one
 // encoder setting reproduces both carriers bit for bit, costs log2 C if another

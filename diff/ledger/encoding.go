@@ -48,8 +48,8 @@ func textCore(b []byte) []byte { return bytes.TrimRight(b, " \x00") }
 
 // renderNumber spells v as enc in the style of like, the reference's bytes:
 // same width of the field, same filler in front, same end. Binary values are
-// taken modulo their width. A decimal without visible filler takes the width
-// it needs.
+// taken modulo their width. A decimal without visible filler, before or after
+// it, takes the width it needs.
 func renderNumber(enc Enc, like []byte, v uint64) ([]byte, bool) {
 	if w, ok := binaryWidths[enc]; ok {
 		if len(like) != w {
@@ -75,20 +75,26 @@ func renderNumber(enc Enc, like []byte, v uint64) ([]byte, bool) {
 	if bytes.ContainsAny(core, "ABCDEF") {
 		s = strings.ToUpper(s)
 	}
-	filler := "0"
-	switch {
-	case core[0] == ' ':
-		filler = " "
-	case enc == "dec" && core[0] != '0':
-		filler = ""
-	}
-	if filler != "" {
-		if len(s) > len(core) {
+	tail := like[len(core):]
+	if enc == "dec" && core[0] != ' ' && core[0] != '0' {
+		if len(tail) == 0 {
+			return []byte(s), true
+		}
+		if len(s) >= len(like) {
 			return nil, false
 		}
-		s = strings.Repeat(filler, len(core)-len(s)) + s
+		// The field keeps its width: blanks give way, or the first is repeated.
+		b := append([]byte(s), bytes.Repeat(tail[:1], max(len(core)-len(s), 0))...)
+		return append(b, tail[max(len(s)-len(core), 0):]...), true
 	}
-	return append([]byte(s), like[len(core):]...), true
+	filler := "0"
+	if core[0] == ' ' {
+		filler = " "
+	}
+	if len(s) > len(core) {
+		return nil, false
+	}
+	return append([]byte(strings.Repeat(filler, len(core)-len(s))+s), tail...), true
 }
 
 // sameNumber says whether dep spells v in the style of ref. Hexadecimal
@@ -102,6 +108,14 @@ func sameNumber(enc Enc, ref, dep []byte, v uint64) bool {
 		return true
 	}
 	return enc == "hex" && !bytes.ContainsAny(ref, "abcdef") && bytes.Equal(bytes.ToUpper(b), dep)
+}
+
+// caseBits is the choice that sameNumber leaves between upper and lower case.
+func caseBits(enc Enc, ref, dep []byte) int64 {
+	if enc == "hex" && !bytes.ContainsAny(ref, "abcdefABCDEF") && bytes.ContainsAny(dep, "abcdefABCDEF") {
+		return 1
+	}
+	return 0
 }
 
 // numberBits is the width of the choice a number of this spelling leaves.
@@ -145,8 +159,10 @@ var timeLayouts = []struct {
 	{"Jan _2 2006", classDate}, // __DATE__
 	{"2006-01-02", classDate},
 	{"01/02/2006", classDate},
-	{"15:04:05", classClock}, // __TIME__
+	{clockText, classClock}, // __TIME__
 }
+
+const clockText = "15:04:05"
 
 // TimeLayouts returns the spellings of dates and times in text, longest first.
 // Each is a layout of package time and as long as the texts it stands for.
@@ -196,7 +212,7 @@ func parseTime(enc Enc, like, b []byte) (v uint64, class timeClass, price int64,
 		return 0, 0, 0, false // too narrow to hold a time
 	}
 	v, ok = parseNumber(enc, b)
-	if !ok || !sameNumber(enc, like, b, v) {
+	if !ok || len(textCore(b)) != len(textCore(like)) && textBases[enc] != 0 || !sameNumber(enc, like, b, v) {
 		return 0, 0, 0, false
 	}
 	return v, classStamp, numberBits(enc, like), true
@@ -213,8 +229,9 @@ func isTimeText(enc Enc) bool {
 	return false
 }
 
-// parseUUID reads 16 raw bytes, or their text of 36 characters in one case.
-func parseUUID(enc Enc, b []byte) ([16]byte, bool) {
+// parseUUID reads 16 raw bytes, or their text of 36 characters in the case of
+// like, the reference's spelling; lower case where that has no letters.
+func parseUUID(enc Enc, like, b []byte) ([16]byte, bool) {
 	var u [16]byte
 	switch {
 	case enc == "raw" && len(b) == 16:
@@ -222,7 +239,7 @@ func parseUUID(enc Enc, b []byte) ([16]byte, bool) {
 		return u, true
 	case enc == "text" && len(b) == 36:
 		s := string(b)
-		if s != strings.ToLower(s) && s != strings.ToUpper(s) {
+		if upper := bytes.ContainsAny(like, "ABCDEF"); upper && s != strings.ToUpper(s) || !upper && s != strings.ToLower(s) {
 			return u, false
 		}
 		if s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"sync"
 )
 
 // ErrChanged reports an image that did not read the same twice.
@@ -16,8 +17,10 @@ const blockSize = 64 << 10
 
 // steady reads an image whose bytes must be the same each time they are read:
 // the first pass digests it and notes a keyed hash of every block, and every
-// later read is held against that. Not safe for concurrent use.
+// later read is held against that. Codecs may read from goroutines of their own.
 type steady struct {
+	mu     sync.Mutex
+	err    error // the first read that failed or gave other bytes
 	r      io.ReaderAt
 	size   int64
 	seed   maphash.Seed
@@ -36,7 +39,7 @@ func newSteady(ctx context.Context, img Image) (*steady, Side, error) {
 		blocks: make([]uint64, 0, min(img.Size/blockSize+1, 1<<16)),
 	}
 	h := sha256.New()
-	buf := make([]byte, 16*blockSize)
+	buf := make([]byte, min(16*blockSize, max(img.Size, 1)))
 	for off := int64(0); off < img.Size; off += int64(len(buf)) {
 		if err := ctx.Err(); err != nil {
 			return nil, Side{}, err
@@ -71,6 +74,8 @@ func (s *steady) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off > s.size {
 		return 0, fmt.Errorf("offset %d outside an image of %d bytes", off, s.size)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := 0
 	for n < len(p) {
 		at := off + int64(n)
@@ -104,12 +109,20 @@ func (s *steady) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// failed returns the first error of any read.
+func (s *steady) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
 func (s *steady) block(b []byte, k int64) error {
-	if err := readFull(s.r, b, k*blockSize); err != nil {
-		return err
+	err := readFull(s.r, b, k*blockSize)
+	if err == nil && maphash.Bytes(s.seed, b) != s.blocks[k] {
+		err = fmt.Errorf("at %d: %w", k*blockSize, ErrChanged)
 	}
-	if maphash.Bytes(s.seed, b) != s.blocks[k] {
-		return fmt.Errorf("at %d: %w", k*blockSize, ErrChanged)
+	if s.err == nil {
+		s.err = err
 	}
-	return nil
+	return err
 }

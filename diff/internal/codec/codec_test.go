@@ -115,7 +115,7 @@ func (s slow) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p), 
 // inputs are what codecs are tried on.
 func inputs() map[string][]byte {
 	return map[string][]byte{
-		"empty": {}, "byte": {7}, "text": text(300_000), "noise": noise(100_000),
+		"empty": {}, "byte": {7}, "text": text(100_000), "noise": noise(100_000),
 		"zeros": make([]byte, 200_000), "mixed": append(append(text(70_000), noise(70_000)...), make([]byte, 70_000)...),
 	}
 }

@@ -24,10 +24,10 @@ import (
 
 // Values of the fields that decide how a file is laid out.
 const (
-	EtRel = 1 // e_type: relocatable, symbols are relative to their section
+	etRel = 1 // e_type: relocatable, symbols are relative to their section
 	emArm = 40
 
-	PtLoad = 1
+	ptLoad = 1
 	ptTLS  = 7
 
 	ShtProgbits = 1
@@ -40,7 +40,6 @@ const (
 	ShtRel      = 9
 	ShtDynsym   = 11
 
-	ShfWrite      = 0x1
 	ShfAlloc      = 0x2
 	ShfExecinstr  = 0x4
 	ShfStrings    = 0x20

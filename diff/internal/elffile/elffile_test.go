@@ -329,37 +329,31 @@ func TestThumb(t *testing.T) {
 }
 
 func TestRawLabels(t *testing.T) {
-	f := parse(t, patch(nil, nil))
-	for _, test := range []struct {
-		size int64
-		want []elffile.NamedRange
-	}{
-		{0x1024, []elffile.NamedRange{
-			{Name: ".text", Range: ledger.Range{Off: 0, Len: 32}},
-			{Name: ".rodata", Range: ledger.Range{Off: 0x1000, Len: 26}},
-			{Name: ".data", Range: ledger.Range{Off: 0x1020, Len: 4}}, // by its load address
-		}},
-		{0x1010, []elffile.NamedRange{ // a raw file cut short
-			{Name: ".text", Range: ledger.Range{Off: 0, Len: 32}},
-			{Name: ".rodata", Range: ledger.Range{Off: 0x1000, Len: 16}},
-		}},
-	} {
-		l, err := f.RawLabels(test.size)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(l.Sections(), test.want) {
-			t.Errorf("%#x bytes: %v, want %v", test.size, l.Sections(), test.want)
-		}
+	b := patch(nil, nil)
+	l, err := parse(t, b).RawLabels(0x1024)
+	if err != nil {
+		t.Fatal(err)
 	}
-	l, _ := f.RawLabels(0x1024)
-	if name, _ := l.Section(0x1a); name != "" {
-		if name != ".text" {
-			t.Errorf("section %s", name)
-		}
+	want := []elffile.NamedRange{
+		{Name: ".text", Range: ledger.Range{Off: 0, Len: 32}},
+		{Name: ".rodata", Range: ledger.Range{Off: 0x1000, Len: 26}},
+		{Name: ".data", Range: ledger.Range{Off: 0x1020, Len: 4}}, // by its load address
+	}
+	if !reflect.DeepEqual(l.Sections(), want) {
+		t.Errorf("%v, want %v", l.Sections(), want)
+	}
+	if name, r := l.Section(0x1019); name != ".rodata" || r != want[1].Range {
+		t.Errorf("section %s %v", name, r)
 	}
 	if name, _ := l.Section(0x1000 + 26); name != "" {
 		t.Errorf("%s between sections", name)
+	}
+	cut, err := parse(t, b).RawLabels(0x1010)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cut.Sections(); len(got) != 2 || got[1].Len != 0x10 {
+		t.Errorf("a raw file cut short: %v", got)
 	}
 	if name, delta := l.Function(0x18); name != "helper" || delta != 8 {
 		t.Errorf("%s+%d", name, delta)

@@ -190,7 +190,7 @@ func (f *File) loadAddress(s *Section) uint64 {
 	for i := range f.Segments {
 		p := &f.Segments[i]
 		physical = physical || p.Paddr != 0
-		if p.Type == PtLoad && p.Memsz != 0 {
+		if p.Type == ptLoad && p.Memsz != 0 {
 			loads++
 		}
 	}
@@ -200,7 +200,7 @@ func (f *File) loadAddress(s *Section) uint64 {
 	}
 	for i := range f.Segments {
 		p := &f.Segments[i]
-		if p.Type != ptTLS && (p.Type != PtLoad || s.Flags&shfTLS != 0) {
+		if p.Type != ptTLS && (p.Type != ptLoad || s.Flags&shfTLS != 0) {
 			continue
 		}
 		inFile := s.Off >= p.Off && s.Off-p.Off < p.Filesz && s.Size <= p.Filesz-(s.Off-p.Off)
@@ -230,7 +230,7 @@ func (f *File) label(l *Labels, at map[int]int64) (*Labels, error) {
 		}
 		s := &f.Sections[sym.Section]
 		rel := sym.Addr
-		if f.Type != EtRel {
+		if f.Type != etRel {
 			rel -= s.Addr
 		}
 		if rel >= s.Size {

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/reference/sandbox"
+	"github.com/assaylab/assay/verify/report"
+)
+
+func (p *program) checkCommand() *cobra.Command {
+	var (
+		limits           limitFlags
+		output           outputFlags
+		policy, evidence string
+		box              string
+	)
+	cmd := &cobra.Command{
+		Use:   "check DELIVERY.yaml",
+		Short: "The main job: signatures, reference, bytes and policy, in one verdict",
+		Long: `Check a delivery: verify its signatures, bring its reference (rebuilt from a
+recipe in a sandbox, or a file), account for every byte of the deployed image,
+and give one verdict by a policy.
+
+  version: 1
+  name: tf-a-sun50i_a64-2.8.0
+  deployed: {path: bl31.bin, sha256: …}
+  reference:
+    rebuild: recipe.yaml        # or path:, with sha256:
+    output: bl31.bin
+  signatures:
+    - {over: deployed, key: vendor.pub, signature: bl31.bin.sig}
+    - {over: deployed, bundle: bl31.bin.sigstore.json, trusted_root: root.json,
+       identity: release@vendor.example, issuer: "https://…"}
+  signers: {deployed: {all: [vendor]}}
+  policy: standard              # identical, standard, or a file
+
+Paths are relative to the delivery file. With --evidence the folder holds the
+report, the ledger, the rebuilt reference and the build logs, and
+"assay recheck" replays it.
+
+` + exitHelp,
+		Args: arity(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := limits.limits()
+			if err != nil {
+				return misuse(cmd, "%v", err)
+			}
+			if !report.Known(output.format) {
+				return misuse(cmd, "%v", report.Unknown(output.format))
+			}
+			back, err := backend(cmd, box)
+			if err != nil {
+				return err
+			}
+			d, err := verify.LoadDelivery(args[0])
+			if err != nil {
+				return err
+			}
+			work := evidence
+			if work != "" {
+				err = verify.PrepareEvidence(work)
+			} else if work, err = os.MkdirTemp("", "assay-check-"); err == nil {
+				defer os.RemoveAll(work)
+			}
+			if err != nil {
+				return err
+			}
+			out, err := verify.Check(cmd.Context(), d, verify.CheckOptions{
+				Options: verify.Options{Version: version, Limits: l, Progress: p.progress(&output)},
+				Policy:  policy, Sandbox: back, WorkDir: work, Say: p.say(&output),
+			})
+			if err != nil {
+				return err
+			}
+			return p.conclude(cmd, out, &output, evidence)
+		},
+	}
+	f := cmd.Flags()
+	output.add(f, report.Formats...)
+	f.StringVar(&policy, "policy", "", "identical, standard, or a policy file, in place of the delivery's")
+	f.StringVar(&evidence, "evidence", "", "store all evidence in this new or empty folder")
+	addSandbox(f, &box)
+	limits.add(f)
+	return cmd
+}
+
+// backend reads the --sandbox flag.
+func backend(cmd *cobra.Command, name string) (sandbox.Backend, error) {
+	switch b := sandbox.Backend(name); b {
+	case sandbox.Auto, sandbox.Native, sandbox.Bwrap:
+		return b, nil
+	}
+	return "", misuse(cmd, "unknown sandbox %q; one of auto, native, bwrap", name)
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/assaylab/assay/diff"
+	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/report"
+)
+
+// size is a flag of a number of bytes: 64MiB, 1G, 4096.
+type size int64
+
+var units = []struct {
+	name  string
+	shift uint
+}{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}, {"T", 40}, {"G", 30}, {"M", 20}, {"K", 10}, {"B", 0}, {"", 0}}
+
+func (s *size) Set(v string) error {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(v, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n <= 0 || n > 1<<(62-u.shift) {
+			return fmt.Errorf("%q is not a size such as 64MiB", v)
+		}
+		*s = size(n << u.shift)
+		return nil
+	}
+	return nil
+}
+
+func (s *size) String() string {
+	if s == nil || *s == 0 {
+		return "0"
+	}
+	for _, u := range units {
+		if len(u.name) == 3 && *s%(1<<u.shift) == 0 {
+			return strconv.FormatInt(int64(*s)>>u.shift, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(*s), 10)
+}
+
+func (*size) Type() string { return "SIZE" }
+
+// limitFlags are the limits on one comparison.
+type limitFlags struct {
+	expanded, dict size
+	ratio, nodes   int64
+	depth          int
+	timeout        time.Duration
+}
+
+func (l *limitFlags) add(f *pflag.FlagSet) {
+	l.expanded, l.dict = diff.DefaultMaxExpanded, diff.DefaultMaxDict
+	f.Var(&l.expanded, "max-expanded", "bytes all decoders may write together")
+	f.Int64Var(&l.ratio, "max-ratio", diff.DefaultMaxRatio, "output to input of one decoder, past 64 MiB of output")
+	f.IntVar(&l.depth, "max-depth", diff.DefaultMaxDepth, "layers within layers")
+	f.Int64Var(&l.nodes, "max-nodes", diff.DefaultMaxNodes, "sections laid out, both images together")
+	f.Var(&l.dict, "max-dict", "dictionary or window of one decoder")
+	f.DurationVar(&l.timeout, "timeout", 0, "time for the comparison, as in 90s; 0 is no limit")
+}
+
+func (l *limitFlags) limits() (diff.Limits, error) {
+	if l.ratio <= 0 || l.depth <= 0 || l.nodes <= 0 || l.timeout < 0 {
+		return diff.Limits{}, fmt.Errorf("a limit must be positive")
+	}
+	return diff.Limits{
+		MaxExpanded: int64(l.expanded), MaxDict: int64(l.dict), MaxRatio: l.ratio,
+		MaxDepth: l.depth, MaxNodes: l.nodes, Timeout: l.timeout,
+	}, nil
+}
+
+// outputFlags say how a result is shown.
+type outputFlags struct {
+	format         string
+	quiet, verbose bool
+	noColor        bool
+}
+
+func (o *outputFlags) add(f *pflag.FlagSet, formats ...string) {
+	f.StringVarP(&o.format, "output", "o", "text", "output format: "+strings.Join(formats, " or "))
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code says it all")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything: all rows, findings and steps")
+	f.BoolVar(&o.noColor, "no-color", false, "no colours (so too when NO_COLOR is set, or not on a terminal)")
+}
+
+func (p *program) style(o *outputFlags) report.Style {
+	return report.Style{Verbose: o.verbose, Color: !o.noColor && os.Getenv("NO_COLOR") == "" && terminal(p.stdout)}
+}
+
+// terminal says whether w is one.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	fi, err := f.Stat()
+	return err == nil && fi.Mode()&os.ModeCharDevice != 0
+}
+
+// progress shows how far the work is, on a terminal only.
+func (p *program) progress(o *outputFlags) func(string, int64, int64) {
+	if o.quiet || !terminal(p.stderr) {
+		return nil
+	}
+	return func(stage string, done, total int64) {
+		fmt.Fprintf(p.stderr, "\r\x1b[K%s %d/%d\r", stage, done, total)
+	}
+}
+
+// say prints a line about what is being done.
+func (p *program) say(o *outputFlags) func(string) {
+	if o.quiet {
+		return func(string) {}
+	}
+	return func(s string) { fmt.Fprintf(p.stderr, "assay: %s\n", s) }
+}
+
+// conclude stores the evidence, prints the report and keeps its exit code.
+func (p *program) conclude(cmd *cobra.Command, out *verify.Outcome, o *outputFlags, evidence string) error {
+	if evidence != "" {
+		if err := verify.WriteEvidence(evidence, out); err != nil {
+			return err
+		}
+	}
+	if terminal(p.stderr) && !o.quiet {
+		fmt.Fprint(p.stderr, "\r\x1b[K")
+	}
+	if !o.quiet {
+		if err := report.Write(p.stdout, o.format, out.Report, p.style(o)); err != nil {
+			return err
+		}
+	}
+	p.code = out.Report.Verdict.ExitCode()
+	return nil
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/reference"
+	"github.com/assaylab/assay/verify/report"
+)
+
+func addSandbox(f *pflag.FlagSet, box *string) {
+	f.StringVar(box, "sandbox", "auto", "auto, native (own namespaces) or bwrap")
+}
+
+func (p *program) rebuildCommand() *cobra.Command {
+	var (
+		output   outputFlags
+		box, dir string
+		builds   int
+	)
+	cmd := &cobra.Command{
+		Use:   "rebuild RECIPE.yaml",
+		Short: "Build a reference in a sandbox, n times, and say whether the builds agree",
+		Long: `Build what a recipe says in a sandbox without network, n times (default 2), and
+compare the outputs byte for byte. With --out the outputs and logs of every
+build stay in DIR.
+
+  version: 1
+  sources: [{path: src.tar, sha256: …, at: /src}]
+  toolchain: {host: [make, gcc]}
+  env: {SOURCE_DATE_EPOCH: "1669357904"}
+  steps: [[make, all]]
+  outputs: [{path: out/fw.bin, symbols: out/fw.elf}]
+  builds: 2
+  limits: {time: 10m, memory: 4GiB, output: 1GiB, processes: 512}
+
+Exit codes: 0 the builds agree; 1 they disagree, or a source is not the pinned
+one; 2 trouble; 3 the build failed or a limit stopped it`,
+		Args: arity(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !report.Known(output.format) {
+				return misuse(cmd, "%v", report.Unknown(output.format))
+			}
+			back, err := backend(cmd, box)
+			if err != nil {
+				return err
+			}
+			recipe, err := reference.LoadRecipe(args[0])
+			if err != nil {
+				return err
+			}
+			out := dir
+			if out == "" {
+				if out, err = os.MkdirTemp("", "assay-rebuild-"); err != nil {
+					return err
+				}
+				defer os.RemoveAll(out)
+			} else if err := verify.PrepareEvidence(out); err != nil {
+				return err
+			}
+			res, err := reference.Rebuild(cmd.Context(), recipe, reference.Options{
+				Sandbox: back, OutDir: out, LogDir: filepath.Join(out, "logs"), Builds: builds, Progress: p.say(&output),
+			})
+			if err != nil {
+				return err
+			}
+			if !res.Agree() {
+				p.code = verify.ExitRejected
+			}
+			if output.quiet {
+				return nil
+			}
+			if output.format == "json" {
+				b, err := json.MarshalIndent(struct {
+					Schema      string                 `json:"schema"`
+					Agree       bool                   `json:"agree"`
+					Build       reference.Rebuilt      `json:"build"`
+					Differences []reference.Difference `json:"differences"`
+				}{"assay.dev/rebuild/v1", res.Agree(), res.Build, append([]reference.Difference{}, res.Differences...)}, "", "  ")
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(p.stdout, "%s\n", b)
+				return err
+			}
+			for _, o := range res.Build.Outputs {
+				for i, b := range o.Builds {
+					fmt.Fprintf(p.stdout, "build %d  %s  %d bytes  sha256:%s\n", i+1, o.Path, b.Size, b.SHA256)
+				}
+			}
+			for _, d := range res.Differences {
+				fmt.Fprintf(p.stdout, "differs  %s\n", d)
+			}
+			fmt.Fprintf(p.stdout, "%d of %d builds agree\n", res.Build.Agree, res.Build.Builds)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	output.add(f, report.Formats...)
+	f.StringVar(&dir, "out", "", "keep outputs and logs in this new or empty folder")
+	f.IntVar(&builds, "builds", 0, "how often to build, in place of what the recipe says")
+	addSandbox(f, &box)
+	return cmd
+}

@@ -1,0 +1,232 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/assaylab/assay/diff"
+	"github.com/assaylab/assay/diff/format"
+	"github.com/assaylab/assay/verify/reference"
+	"github.com/assaylab/assay/verify/reference/sandbox"
+	"github.com/assaylab/assay/verify/signature"
+)
+
+// CheckOptions are what checking a delivery takes besides Options.
+type CheckOptions struct {
+	Options
+	Policy  string          // in place of the delivery's, if set
+	Sandbox sandbox.Backend // that rebuilds
+	WorkDir string          // where the rebuild's outputs and logs go; must exist
+	Say     func(string)    // told what happens, one line at a time
+}
+
+// Check is the main job: it verifies the signatures of a delivery, brings its
+// reference, accounts for every byte of the deployed image, and reaches one
+// verdict. An error is trouble, never a verdict.
+func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	name := d.Policy
+	if o.Policy != "" {
+		name = o.Policy
+	} else if name != "" && name != "standard" && name != "identical" {
+		name = d.path(name)
+	}
+	policy, err := LoadPolicy(name)
+	if err != nil {
+		return nil, err
+	}
+	dep, err := OpenImage(d.path(d.Deployed.Path))
+	if err != nil {
+		return nil, fmt.Errorf("deployed image: %w", err)
+	}
+	defer dep.Close()
+
+	signatures, err := verifySignatures(ctx, d, o)
+	if err != nil {
+		return nil, err
+	}
+	ref, why, err := bringReference(ctx, d, o)
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{}
+	if ref == nil {
+		r := newReport(policy, o.Options)
+		r.Reference = Input{Name: d.Reference.Output, Kind: "file"}
+		r.Deployed = Input{Name: dep.Name, Kind: dep.Kind, Size: dep.Size}
+		out.Report = r.undecided(why)
+	} else {
+		img, err := OpenImage(ref.Path)
+		if err != nil {
+			return nil, fmt.Errorf("reference: %w", err)
+		}
+		defer img.Close()
+		var labels diff.Labels
+		if ref.Symbols != "" {
+			if labels, err = format.LoadSymbols(ref.Symbols, img.Size); err != nil {
+				o.Say(fmt.Sprintf("offsets stay without names: %v", err))
+				labels = nil
+			}
+		}
+		o.Say("accounting for every byte of the deployed image")
+		if out, err = Diff(ctx, img, dep, labels, policy, o.Options); err != nil {
+			return nil, err
+		}
+		if seen := out.Report.Reference.SHA256; seen != ref.Origin.SHA256 && ref.Origin.SHA256 != "" && seen != "" {
+			return nil, fmt.Errorf("reference %s changed while it was being read", ref.Origin.Name)
+		}
+		out.Report.Reference.Origin = ref.Origin
+		out.Report.Reference.SHA512 = ref.Origin.SHA512
+	}
+	r := out.Report
+	r.Delivery = &Item{Name: d.Name, SHA256: d.sha256}
+	if r.Deployed.SHA256 == "" || r.Deployed.SHA512 == "" {
+		if err := r.Deployed.digest(dep); err != nil {
+			return nil, fmt.Errorf("deployed image: %w", err)
+		}
+	}
+	pin(r, &r.Deployed, d.Deployed.SHA256, "deployed")
+	if d.Reference.Path != "" {
+		pin(r, &r.Reference, d.Reference.SHA256, "reference")
+	}
+	judgeSignatures(r, d, signatures)
+	return out, nil
+}
+
+// digest fills in the SHA-512, and checks that the SHA-256 is still the same.
+func (in *Input) digest(img *Image) error {
+	h256, h512 := newSHA256(), sha512.New()
+	if _, err := io.Copy(io.MultiWriter(h256, h512), io.NewSectionReader(img, 0, img.Size)); err != nil {
+		return err
+	}
+	sum := hex.EncodeToString(h256.Sum(nil))
+	if in.SHA256 != "" && in.SHA256 != sum {
+		return errors.New("it changed while it was being read")
+	}
+	in.SHA256, in.SHA512 = sum, hex.EncodeToString(h512.Sum(nil))
+	return nil
+}
+
+// pin holds an input against the digest that the delivery demands.
+func pin(r *Report, in *Input, want, side string) {
+	if want == "" {
+		return
+	}
+	if want = strings.ToLower(want); in.SHA256 == want {
+		in.Pinned = true
+		return
+	}
+	r.reject(KindInput, side, fmt.Sprintf("the %s image is not the pinned one: its sha256 is %s, the delivery demands %s", side, in.SHA256, want))
+}
+
+// bringReference returns the reference, or nil and the reason why it could not
+// be had.
+func bringReference(ctx context.Context, d *Delivery, o CheckOptions) (*reference.Reference, string, error) {
+	if d.Reference.Path != "" {
+		ref, err := reference.FromPath(d.path(d.Reference.Path))
+		if err != nil {
+			return nil, "", fmt.Errorf("reference: %w", err)
+		}
+		if d.Reference.SHA256 != "" && ref.Origin.SHA256 == strings.ToLower(d.Reference.SHA256) {
+			ref.Origin.Kind = reference.KindPinned
+		}
+		ref.Symbols = d.path(d.Reference.Symbols)
+		return ref, "", nil
+	}
+	recipe, err := reference.LoadRecipe(d.path(d.Reference.Rebuild))
+	if err != nil {
+		return nil, "", err
+	}
+	res, err := reference.Rebuild(ctx, recipe, reference.Options{
+		Sandbox: o.Sandbox, OutDir: filepath.Join(o.WorkDir, "rebuild"), LogDir: filepath.Join(o.WorkDir, "logs"), Progress: o.Say,
+	})
+	switch {
+	case err != nil && reference.Undecided(err):
+		for _, line := range reference.Tail(err) {
+			o.Say("  " + line)
+		}
+		return nil, fmt.Sprintf("no reference: %v", err), nil
+	case err != nil:
+		return nil, "", err
+	}
+	ref, err := res.Reference(d.Reference.Output)
+	var disagree *reference.DisagreeError
+	if errors.As(err, &disagree) {
+		return nil, fmt.Sprintf("no reference: %v", err), nil
+	}
+	return ref, "", err
+}
+
+func verifySignatures(ctx context.Context, d *Delivery, o CheckOptions) ([]Signature, error) {
+	out := []Signature{}
+	for _, s := range d.Signatures {
+		o.Say(fmt.Sprintf("verifying the signature %q over the %s image", s.Name, s.Over))
+		path := d.path(d.Deployed.Path)
+		if s.Over == "reference" {
+			path = d.path(d.Reference.Path)
+		}
+		if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+			return nil, fmt.Errorf("signature %q: a directory bears no signature", s.Name)
+		}
+		req := signature.Request{
+			Artifact: signature.File(path), Signature: d.path(s.Signature), Bundle: d.path(s.Bundle), Key: d.path(s.Key),
+			TrustedRoot: d.path(s.TrustedRoot),
+			Identity: signature.Identity{
+				Subject: s.Identity, SubjectRegexp: s.IdentityRegexp, Issuer: s.Issuer, IssuerRegexp: s.IssuerRegexp,
+			},
+		}
+		res, err := signature.Verify(ctx, req)
+		var e *signature.Error
+		if errors.As(err, &e) && (e.Kind == signature.Limit || absent(req)) {
+			res.OK = false // it stays listed with its steps, and does not hold
+			err = nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("signature %q: %w", s.Name, err)
+		}
+		out = append(out, Signature{Name: s.Name, Over: s.Over, Result: res})
+	}
+	return out, nil
+}
+
+// absent says whether the signature itself is not there: a finding, not trouble.
+func absent(r signature.Request) bool {
+	for _, p := range []string{r.Signature, r.Bundle} {
+		if _, err := os.Stat(p); p != "" && errors.Is(err, os.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
+// judgeSignatures holds the signatures against the delivery's signers, and
+// against the bytes that were compared.
+func judgeSignatures(r *Report, d *Delivery, signatures []Signature) {
+	holds := map[string]bool{}
+	for _, s := range signatures {
+		in := &r.Deployed
+		if s.Over == "reference" {
+			in = &r.Reference
+		}
+		if s.OK && s.Artifact.SHA256 != in.SHA256 {
+			r.reject(KindSignature, s.Over, fmt.Sprintf("the signature %q is over bytes other than those compared", s.Name))
+			continue
+		}
+		holds[s.Name] = s.OK
+	}
+	r.Signatures = append(r.Signatures, signatures...)
+	for _, side := range []string{"deployed", "reference"} {
+		if why := d.satisfied(side, holds); why != "" {
+			r.reject(KindSignature, side, why)
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sort"
+	"strings"
+
+	"github.com/assaylab/assay/diff"
+	"github.com/assaylab/assay/diff/ledger"
+)
+
+// Files of an evidence folder.
+const (
+	ReportFile = "report.json"
+	LedgerFile = "ledger.jsonl"
+	SumsFile   = "SHA256SUMS" // of every other file, sorted by name, as sha256sum writes it
+)
+
+func newSHA256() hash.Hash { return sha256.New() }
+
+// EncodeJSON writes a report in its one spelling.
+func EncodeJSON(w io.Writer, r *Report) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
+// PrepareEvidence makes the folder, which must be new or empty.
+func PrepareEvidence(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("evidence: folder %s is not empty; name a new one", dir)
+	}
+	return nil
+}
+
+// WriteEvidence stores the outcome in a folder that PrepareEvidence made, beside
+// what the run has put there already. It sets the report's ledger digest.
+func WriteEvidence(dir string, out *Outcome) error {
+	if out.Ledger != nil {
+		f, err := os.Create(filepath.Join(dir, LedgerFile))
+		if err != nil {
+			return fmt.Errorf("evidence: %w", err)
+		}
+		sum, err := out.Ledger.Encode(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("evidence: %w", err)
+		}
+		out.Report.Ledger = hex.EncodeToString(sum[:])
+	}
+	var b bytes.Buffer
+	if err := EncodeJSON(&b, out.Report); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ReportFile), b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	sums, err := sums(dir)
+	if err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, SumsFile), sums, 0o644); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	return nil
+}
+
+// sums lists every file of an evidence folder but the list itself. Anything that
+// is neither a file nor a folder is an error.
+func sums(dir string) ([]byte, error) {
+	var lines []string
+	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, p)
+		if err != nil || name == SumsFile {
+			return err
+		}
+		if !e.Type().IsRegular() || strings.ContainsAny(name, "\n\r\\") {
+			return fmt.Errorf("%q has no place in evidence", name)
+		}
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		h := newSHA256()
+		if _, err := io.Copy(h, f); err != nil {
+			return err
+		}
+		lines = append(lines, fmt.Sprintf("%x  %s\n", h.Sum(nil), filepath.ToSlash(name)))
+		return nil
+	})
+	sort.Slice(lines, func(i, j int) bool { return lines[i][66:] < lines[j][66:] })
+	return []byte(strings.Join(lines, "")), err
+}
+
+// ErrEvidence is wrapped by errors that say the evidence does not hold: it was
+// changed, or is about other images. The exit code is that of a rejection.
+var ErrEvidence = errors.New("the evidence does not hold")
+
+func unsound(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrEvidence, fmt.Sprintf(format, args...))
+}
+
+// maxReport bounds a stored report, in bytes.
+const maxReport = 256 << 20
+
+// Recheck replays stored evidence on both images: every digest of the folder,
+// the ledger by the kernel, and the report by judging the ledger anew. It
+// returns the report, whose verdict stands. Signatures and the origin of the
+// reference are taken as recorded; they can only have made the verdict worse.
+func Recheck(ctx context.Context, dir string, ref, dep *Image, o Options) (*Report, error) {
+	listed, err := os.ReadFile(filepath.Join(dir, SumsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unsound("it has no %s", SumsFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := sums(dir)
+	if err != nil {
+		return nil, unsound("%v", err)
+	}
+	if !bytes.Equal(listed, found) {
+		return nil, unsound("%s and the files do not agree: %s", SumsFile, firstDifference(listed, found))
+	}
+	r, err := readReport(filepath.Join(dir, ReportFile))
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(filepath.Join(dir, LedgerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		if r.Verdict == Explained || r.Verdict == Identical || r.Ledger != "" {
+			return nil, unsound("its verdict is %s and there is no ledger", r.Verdict)
+		}
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	l, err := ledger.Recheck(ctx, f, ledger.Image{ReaderAt: ref, Size: ref.Size}, ledger.Image{ReaderAt: dep, Size: dep.Size}, diff.Tools(o.engine()))
+	if errors.Is(err, ledger.ErrInvalid) {
+		return nil, fmt.Errorf("%w: %w", ErrEvidence, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, agrees(r, l)
+}
+
+func firstDifference(a, b []byte) string {
+	x, y := strings.Split(string(a), "\n"), strings.Split(string(b), "\n")
+	for i := 0; i < max(len(x), len(y)); i++ {
+		switch {
+		case i >= len(x) || x[i] == "":
+			return fmt.Sprintf("%.200q is not listed", y[i])
+		case i >= len(y) || y[i] == "":
+			return fmt.Sprintf("%.200q is not there", x[i])
+		case x[i] != y[i]:
+			return fmt.Sprintf("listed %.200q, found %.200q", x[i], y[i])
+		}
+	}
+	return "line ends"
+}
+
+func readReport(path string) (*Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, unsound("it has no %s", ReportFile)
+		}
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxReport+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxReport {
+		return nil, unsound("%s is larger than %d bytes", ReportFile, maxReport)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	r := &Report{}
+	if err := d.Decode(r); err != nil {
+		return nil, unsound("%s: %v", ReportFile, err)
+	}
+	if r.Schema != Schema {
+		return nil, unsound("%s: schema %.80q is not %s", ReportFile, r.Schema, Schema)
+	}
+	return r, nil
+}
+
+// agrees holds a stored report against the ledger, judged anew.
+func agrees(r *Report, l *ledger.Ledger) error {
+	again := newReport(r.Policy, Options{})
+	again.judge(l)
+	sum, err := l.Encode(io.Discard)
+	if err != nil {
+		return err
+	}
+	other := false // whether something besides the bytes made the verdict worse
+	var findings []Finding
+	for _, f := range r.Findings {
+		if f.Kind == KindInput || f.Kind == KindSignature {
+			other = true
+			continue
+		}
+		f.Excerpt = nil
+		findings = append(findings, f)
+	}
+	want := again.Verdict
+	if other {
+		want = Rejected
+	}
+	for _, s := range r.Signatures {
+		if !s.OK && !other && len(r.Signatures) == 1 {
+			return unsound("its only signature does not hold, and the verdict does not say so")
+		}
+	}
+	for _, p := range []Policy{standardPolicy, identicalPolicy} {
+		if r.Policy.Name == p.Name && !reflect.DeepEqual(r.Policy, p) {
+			return unsound("its policy %s is not the one of that name", p.Name)
+		}
+	}
+	switch {
+	case r.Ledger != hex.EncodeToString(sum[:]):
+		return unsound("the report is about another ledger")
+	case r.Verdict != want:
+		return unsound("its verdict is %s, the ledger gives %s", r.Verdict, want)
+	case r.Totals != again.Totals || r.FreeBits != again.FreeBits:
+		return unsound("its totals are not the ledger's")
+	case r.Deployed.Size != l.Deployed.Size || r.Deployed.SHA256 != hex.EncodeToString(l.Deployed.Sum[:]):
+		return unsound("the report names another deployed image")
+	case r.Reference.Size != l.Reference.Size || r.Reference.SHA256 != hex.EncodeToString(l.Reference.Sum[:]):
+		return unsound("the report names another reference")
+	case len(findings) != len(again.Findings) || len(findings) > 0 && !reflect.DeepEqual(findings, again.Findings):
+		return unsound("its findings are not the ledger's")
+	case len(r.Explanations) != len(again.Explanations) || len(r.Explanations) > 0 && !reflect.DeepEqual(r.Explanations, again.Explanations):
+		return unsound("its explanations are not the ledger's")
+	case len(r.Sections) != len(again.Sections) || len(r.Sections) > 0 && !reflect.DeepEqual(r.Sections, again.Sections):
+		return unsound("its table of sections is not the ledger's")
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/assaylab/assay/diff"
+	"github.com/assaylab/assay/diff/format"
+)
+
+// An Image is one side of a comparison, opened.
+type Image struct {
+	diff.Image
+	Kind string // "file" or "directory"
+	io.Closer
+}
+
+// OpenImage opens a file, a block device or a directory.
+func OpenImage(path string) (*Image, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case fi.IsDir():
+		d, err := format.OpenDirectory(path)
+		if err != nil {
+			return nil, err
+		}
+		return &Image{diff.Image{Name: base(path), ReaderAt: d, Size: d.Size()}, "directory", d}, nil
+	case !fi.Mode().IsRegular() && fi.Mode()&os.ModeDevice == 0 || fi.Mode()&os.ModeCharDevice != 0:
+		return nil, fmt.Errorf("%s: neither a file nor a directory", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Image{diff.Image{Name: base(path), ReaderAt: f, Size: size}, "file", f}, nil
+}
+
+// base is the last element of a path, also of one that ends in a dot.
+func base(path string) string {
+	if b := filepath.Base(path); b != "." && b != ".." {
+		return b
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return filepath.Base(abs)
+	}
+	return path
+}
+
+// plain drops the path from an error, since it may be absolute.
+func plain(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}

@@ -1,0 +1,322 @@
+package verify
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/assaylab/assay/diff/ledger"
+)
+
+// A Judgement is what a policy makes of a checked ledger.
+type Judgement struct {
+	Verdict      Verdict
+	Reasons      []string
+	Findings     []Finding
+	Explanations []Explanation
+	Sections     []Section
+}
+
+// Judge holds a ledger that has passed Check against a policy. It depends on
+// the ledger and the policy alone, so that stored evidence is judged again.
+func Judge(l *ledger.Ledger, p Policy) Judgement {
+	j := &judge{l: l, p: p, roots: l.Roots(), worst: worstOf(l), budget: make([]int64, len(p.Rules))}
+	for i, r := range p.Rules {
+		j.budget[i] = r.FreeBits
+	}
+	j.entries()
+	j.encodings()
+	j.missing()
+	j.bits()
+	sortFindings(j.Findings)
+	j.sections()
+	j.decide()
+	return j.Judgement
+}
+
+type judge struct {
+	Judgement
+	l      *ledger.Ledger
+	p      Policy
+	roots  []ledger.Range
+	worst  []ledger.Verdict // of each stream
+	budget []int64          // what is left of each allowance
+	uses   [][]int          // of each stream: the entries that use its reference, in order
+
+	against, limited int64 // findings that reject; bytes that stay undecided
+}
+
+func (j *judge) find(f Finding) {
+	root := j.roots[f.Stream]
+	if f.Kind != KindMissing || f.Stream != 0 {
+		if f.Stream == 0 {
+			root = ledger.Range{Off: f.Offset, Len: f.Length}
+		}
+		f.RootOffset, f.RootLength = &root.Off, &root.Len
+	}
+	j.Findings = append(j.Findings, f)
+	if f.Kind == KindLimit {
+		j.limited += f.Length
+	} else {
+		j.against++
+	}
+}
+
+func (j *judge) entries() {
+	var last *ledger.Entry // of the finding made last
+	for i := range j.l.Entries {
+		e := &j.l.Entries[i]
+		f := Finding{Path: e.Path, Offset: e.Dep.Off, Length: e.Dep.Len, Stream: e.Stream}
+		switch e.Verdict {
+		case ledger.Identical, ledger.Carried:
+			continue
+		case ledger.Explained:
+			j.Explanations = append(j.Explanations, Explanation{
+				Rule: e.Rule, Path: e.Path, Offset: e.Dep.Off, Length: e.Dep.Len, Stream: e.Stream,
+				Bits: e.Bits, Because: e.Note,
+			})
+			if why := j.disallowed(e); why != "" {
+				f.Kind, f.Message = KindDisallowed, why
+				j.find(f)
+			}
+			continue
+		case ledger.Moved:
+			f.Kind, f.Message = KindMoved, e.Note
+		default:
+			f.Kind, f.Message = KindUnexplained, e.Note
+			if e.Note == "" {
+				f.Message = "nothing accounts for these bytes"
+			}
+		}
+		if e.Limit != "" {
+			f.Kind = KindLimit
+			f.Message = fmt.Sprintf("differs inside a layer that the limit on %s kept closed", e.Limit)
+		}
+		if n := len(j.Findings); last != nil && last.Dep.End() == e.Dep.Off && last.Stream == e.Stream {
+			if g := &j.Findings[n-1]; g.Kind == f.Kind && g.Path == f.Path && g.Message == f.Message {
+				g.Length += f.Length
+				if f.Stream == 0 {
+					*g.RootLength += f.Length
+				}
+				last = e
+				continue
+			}
+		}
+		j.find(f)
+		last = e
+	}
+}
+
+func (j *judge) disallowed(e *ledger.Entry) string {
+	if !j.p.Explained {
+		return fmt.Sprintf("explained by %s, and policy %s allows no difference", e.Rule, j.p.Name)
+	}
+	i, ok := j.p.allows(e.Rule, e.Path)
+	if !ok {
+		return fmt.Sprintf("policy %s does not allow the rule %s here", j.p.Name, e.Rule)
+	}
+	if i >= 0 {
+		if j.budget[i] -= e.Bits; j.budget[i] < 0 {
+			return fmt.Sprintf("policy %s allows %d free bits for the rule %s here", j.p.Name, j.p.Rules[i].FreeBits, e.Rule)
+		}
+	}
+	return ""
+}
+
+// encodings finds carriers that no encoder reproduced, and for a policy that
+// allows no difference those that differ at all.
+func (j *judge) encodings() {
+	for i := range j.l.Entries {
+		e := &j.l.Entries[i]
+		if e.Op != ledger.OpCarry {
+			continue
+		}
+		s := &j.l.Streams[e.Carry-1]
+		f := Finding{Path: e.Path, Offset: e.Dep.Off, Length: e.Dep.Len, Stream: e.Stream}
+		switch {
+		case e.Limit != "":
+			continue
+		case !s.Reproduced:
+			f.Kind = KindEncoding
+			f.Message = fmt.Sprintf("no %s encoder here makes these bytes of what they decode to, so they may hide something", s.Codec)
+		case !j.p.Explained:
+			f.Kind = KindDisallowed
+			f.Message = fmt.Sprintf("another encoding, and policy %s allows no difference", j.p.Name)
+		default:
+			continue
+		}
+		j.find(f)
+	}
+}
+
+// missing lists what of the reference nothing uses. Beside a layer that a limit
+// kept closed it is undecided like the layer.
+func (j *judge) missing() {
+	for _, m := range j.l.Missing {
+		f := Finding{
+			Kind: KindMissing, Path: m.Path, Offset: m.Ref.Off, Length: m.Ref.Len, Stream: m.Stream,
+			Message: "bytes of the reference that the deployed image does not have",
+		}
+		if limit := j.limitAt(m); limit != "" {
+			f.Kind = KindLimit
+			f.Message = fmt.Sprintf("reference bytes not found inside a layer that the limit on %s kept closed", limit)
+		}
+		j.find(f)
+	}
+}
+
+// limitAt returns the limit that kept the layer around a hole closed. All
+// entries of such a layer name it: those between the two that use the reference
+// on either side of the hole or, where there are none, these two.
+func (j *judge) limitAt(m ledger.Hole) string {
+	es := j.l.Entries
+	if j.uses == nil {
+		j.uses = make([][]int, len(j.roots))
+		for i := range es {
+			if e := &es[i]; e.Verdict != ledger.Unexplained && e.Verdict != ledger.Moved {
+				j.uses[e.Stream] = append(j.uses[e.Stream], i)
+			}
+		}
+	}
+	uses := j.uses[m.Stream]
+	k := sort.Search(len(uses), func(k int) bool { return es[uses[k]].Ref.Off >= m.Ref.End() })
+	lo := sort.Search(len(es), func(i int) bool { return es[i].Stream >= m.Stream })
+	hi := sort.Search(len(es), func(i int) bool { return es[i].Stream > m.Stream })
+	around := make([]int, 0, 2)
+	if k > 0 {
+		lo = uses[k-1] + 1
+		around = append(around, uses[k-1])
+	}
+	if k < len(uses) {
+		hi = uses[k]
+		around = append(around, uses[k])
+	}
+	limit := ""
+	for i := lo; i < hi; i++ {
+		if limit = es[i].Limit; limit == "" {
+			return ""
+		}
+	}
+	if lo < hi {
+		return limit
+	}
+	for _, i := range around {
+		if limit = es[i].Limit; limit == "" {
+			return ""
+		}
+	}
+	return limit
+}
+
+func (j *judge) bits() {
+	if j.p.Explained && j.against == 0 && j.l.FreeBits > j.p.FreeBits {
+		j.find(Finding{
+			Kind: KindDisallowed, Path: ".", Length: j.l.Deployed.Size,
+			Message: fmt.Sprintf("%d bits are free in all, policy %s allows %d", j.l.FreeBits, j.p.Name, j.p.FreeBits),
+		})
+	}
+}
+
+var kindRank = map[string]int{
+	KindInput: 0, KindSignature: 1, KindUnexplained: 2, KindMissing: 3,
+	KindMoved: 4, KindEncoding: 5, KindDisallowed: 6, KindLimit: 7,
+}
+
+// sortFindings puts the worst first: by kind, then the longest, then in order.
+func sortFindings(fs []Finding) {
+	sort.SliceStable(fs, func(a, b int) bool {
+		x, y := &fs[a], &fs[b]
+		switch {
+		case kindRank[x.Kind] != kindRank[y.Kind]:
+			return kindRank[x.Kind] < kindRank[y.Kind]
+		case x.Length != y.Length:
+			return x.Length > y.Length
+		case x.Stream != y.Stream:
+			return x.Stream < y.Stream
+		}
+		return x.Offset < y.Offset
+	})
+}
+
+// worstOf returns the worst that each deployed stream carries.
+func worstOf(l *ledger.Ledger) []ledger.Verdict {
+	out := make([]ledger.Verdict, 1+len(l.Streams))
+	for k := range out {
+		out[k] = ledger.Identical
+	}
+	for i := len(l.Entries) - 1; i >= 0; i-- {
+		e := &l.Entries[i]
+		if v := entryClass(e, out); classRank[v] > classRank[out[e.Stream]] {
+			out[e.Stream] = v
+		}
+	}
+	return out
+}
+
+var classRank = [...]int{ledger.Identical: 0, ledger.Carried: 1, ledger.Explained: 2, ledger.Moved: 3, ledger.Unexplained: 4}
+
+func entryClass(e *ledger.Entry, worst []ledger.Verdict) ledger.Verdict {
+	if e.Op == ledger.OpCarry && classRank[worst[e.Carry]] > classRank[e.Verdict] {
+		return worst[e.Carry]
+	}
+	return e.Verdict
+}
+
+func (j *judge) sections() {
+	type key struct {
+		stream int
+		path   string
+	}
+	at := map[key]int{}
+	for i := range j.l.Entries {
+		e := &j.l.Entries[i]
+		k := key{e.Stream, e.Path}
+		n, ok := at[k]
+		if !ok {
+			n = len(j.Sections)
+			at[k] = n
+			j.Sections = append(j.Sections, Section{Stream: e.Stream, Path: e.Path})
+		}
+		s := &j.Sections[n]
+		s.Size += e.Dep.Len
+		s.FreeBits += e.Bits
+		switch entryClass(e, j.worst) {
+		case ledger.Identical:
+			s.Identical += e.Dep.Len
+		case ledger.Carried:
+			s.Carried += e.Dep.Len
+		case ledger.Explained:
+			s.Explained += e.Dep.Len
+		case ledger.Moved:
+			s.Moved += e.Dep.Len
+		default:
+			s.Unexplained += e.Dep.Len
+		}
+	}
+}
+
+// decide reaches the verdict on the bytes. It starts from the accusation and
+// leaves it only for a reason.
+func (j *judge) decide() {
+	l := j.l
+	switch {
+	case l.Reference == l.Deployed && l.Totals.Identical == l.Deployed.Size && l.Totals.Missing == 0:
+		j.Verdict = Identical
+	case j.against > 0:
+		n := map[string]int{}
+		for _, f := range j.Findings {
+			n[f.Kind]++
+		}
+		for _, kind := range []string{KindUnexplained, KindMissing, KindMoved, KindEncoding, KindDisallowed} {
+			if n[kind] > 0 {
+				j.Reasons = append(j.Reasons, fmt.Sprintf("findings of kind %s: %d", kind, n[kind]))
+			}
+		}
+	case j.limited > 0:
+		j.Verdict = Undecided
+		j.Reasons = append(j.Reasons, "a limit kept a layer closed that differs")
+	case l.Totals.Unexplained == 0 && l.Totals.Moved == 0 && l.Totals.Missing == 0 && j.p.Explained:
+		j.Verdict = Explained
+	default:
+		j.Reasons = append(j.Reasons, "the images differ")
+	}
+}

@@ -1,0 +1,467 @@
+package reference
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/assaylab/assay/verify/reference/sandbox"
+)
+
+// Options say where and how to rebuild.
+type Options struct {
+	Sandbox  sandbox.Backend // "" is sandbox.Auto
+	OutDir   string          // gets build-1, build-2, … with the outputs of each; made if it is not there
+	LogDir   string          // gets build-1.log, build-2.log, …; "" keeps no logs
+	ToolDirs []string        // directories of the host to show to the build beside /usr, read-only and at their own place
+	Builds   int             // how often, in place of what the recipe says, when it is not 0
+	Progress func(string)    // told what happens, one line at a time; nil for nobody
+}
+
+// Rebuilt records how builds were made and what came out.
+type Rebuilt struct {
+	Recipe  File           `json:"recipe"`
+	Sandbox string         `json:"sandbox"` // back end: "native" or "bwrap"
+	Builds  int            `json:"builds"`  // how many were made
+	Agree   int            `json:"agree"`   // how many of them, at most, have the same outputs
+	Sources []SourceFile   `json:"sources"`
+	Rootfs  *File          `json:"rootfs,omitempty"`
+	Tools   []sandbox.Tool `json:"tools"` // of the host, as the recipe names them
+	Env     []string       `json:"env"`   // NAME=VALUE, sorted
+	Outputs []OutputFiles  `json:"outputs"`
+	Logs    []File         `json:"logs"` // one per build
+}
+
+// File is a file by name and content.
+type File struct {
+	Name   string `json:"name"` // last element of its path
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
+}
+
+// SourceFile is a source, where the build found it, and whether it was taken on trust.
+type SourceFile struct {
+	File
+	At    string `json:"at"`
+	Trust bool   `json:"trust,omitempty"`
+}
+
+// OutputFiles holds what each build made under one name.
+type OutputFiles struct {
+	Path    string `json:"path"`
+	Builds  []File `json:"builds"`            // one per build
+	Symbols []File `json:"symbols,omitempty"` // one per build; they need not agree
+}
+
+// A Result is what n builds left.
+type Result struct {
+	Build       Rebuilt
+	Differences []Difference // between the outputs of the first build and of each other; none when all agree
+
+	dir string
+}
+
+// A Difference is an output that two builds made differently.
+type Difference struct {
+	Output string   `json:"output"`
+	Build  int      `json:"build"`  // compared with build 1; counts from 1
+	Sizes  [2]int64 `json:"sizes"`  // bytes, of build 1 and of this one
+	Offset int64    `json:"offset"` // of the first byte that differs
+	Bytes  int64    `json:"bytes"`  // how many differ, those that only one has included
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("%s: build 1 and build %d differ in %d bytes, first at 0x%x (sizes %d and %d)",
+		d.Output, d.Build, d.Bytes, d.Offset, d.Sizes[0], d.Sizes[1])
+}
+
+// DisagreeError says that there is no reference because the builds differ.
+type DisagreeError struct{ Differences []Difference }
+
+func (e *DisagreeError) Error() string {
+	text := make([]string, len(e.Differences))
+	for i, d := range e.Differences {
+		text[i] = d.String()
+	}
+	return "the builds do not agree: " + strings.Join(text, "; ")
+}
+
+// Undecided reports whether an error of Rebuild means that a reference could not be had: the build failed, a limit
+// stopped it, or no sandbox works here. It is not a verdict on anything, and not trouble of this program.
+func Undecided(err error) bool {
+	var failed *sandbox.FailedError
+	var limit *sandbox.LimitError
+	var none *sandbox.UnavailableError
+	return errors.As(err, &failed) || errors.As(err, &limit) || errors.As(err, &none)
+}
+
+// Tail returns the last lines of the log of a build that failed, for a person to read.
+func Tail(err error) []string {
+	var failed *sandbox.FailedError
+	var limit *sandbox.LimitError
+	switch {
+	case errors.As(err, &failed):
+		return failed.Tail
+	case errors.As(err, &limit):
+		return limit.Tail
+	}
+	return nil
+}
+
+// Agree reports whether all builds made the same outputs.
+func (r *Result) Agree() bool { return r.Build.Agree == r.Build.Builds }
+
+// Reference returns the output of a name: its path in the recipe, or the last element of it. Builds that differ have
+// none: the error is a *[DisagreeError].
+func (r *Result) Reference(name string) (*Reference, error) {
+	if !r.Agree() {
+		return nil, &DisagreeError{r.Differences}
+	}
+	var known []string
+	for _, o := range r.Build.Outputs {
+		if o.Path != name && path.Base(o.Path) != name {
+			known = append(known, o.Path)
+			continue
+		}
+		file, err := r.file(1, path.Base(o.Path))
+		if err != nil {
+			return nil, err
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		d, err := digestOf(f)
+		if err != nil {
+			return nil, err
+		}
+		if d.sha256 != o.Builds[0].SHA256 {
+			return nil, fmt.Errorf("%s changed after it was built", file)
+		}
+		build := r.Build
+		ref := &Reference{Path: file, Origin: Origin{
+			Kind: KindRebuilt, Name: path.Base(o.Path), Size: d.size, SHA256: d.sha256, SHA512: d.sha512, Build: &build,
+		}}
+		if o.Symbols != nil {
+			if ref.Symbols, err = r.file(1, o.Symbols[0].Name); err != nil {
+				return nil, err
+			}
+		}
+		return ref, nil
+	}
+	return nil, fmt.Errorf("the recipe %s has no output %q: its outputs are %s", r.Build.Recipe.Name, name, strings.Join(known, ", "))
+}
+
+// file is where a file of a build was put.
+func (r *Result) file(build int, name string) (string, error) {
+	return filepath.Abs(filepath.Join(r.dir, buildName(build), name))
+}
+
+func buildName(build int) string { return fmt.Sprintf("build-%d", build) }
+
+// Rebuild builds a recipe n times and compares what comes out. Builds that differ are not an error: see
+// [Result.Agree]. A source that is not the pinned one is a *[MismatchError]; see [Undecided] for the rest.
+func Rebuild(ctx context.Context, recipe *Recipe, o Options) (*Result, error) {
+	say := o.Progress
+	if say == nil {
+		say = func(string) {}
+	}
+	n := recipe.Builds
+	if o.Builds != 0 {
+		n = o.Builds
+	}
+	if n < 1 || n > maxBuilds {
+		return nil, fmt.Errorf("%d builds: from 1 to %d are possible", n, maxBuilds)
+	}
+	r := &Result{dir: o.OutDir, Build: Rebuilt{
+		Recipe: File{recipe.Name, recipe.Size, recipe.SHA256}, Builds: n, Env: recipe.Env, Tools: []sandbox.Tool{},
+	}}
+	b := &builder{recipe: recipe, options: o, result: r, config: sandbox.Config{
+		Backend: o.Sandbox, ToolDirs: o.ToolDirs, Tools: recipe.Toolchain.Host, Env: recipe.Env, Epoch: recipe.Epoch,
+		Steps: recipe.Steps, Limits: recipe.Limits,
+	}}
+	defer b.close()
+	if err := b.openInputs(); err != nil {
+		return nil, err
+	}
+	for _, out := range recipe.Outputs {
+		r.Build.Outputs = append(r.Build.Outputs, OutputFiles{Path: out.Path})
+	}
+	for i := 1; i <= n; i++ {
+		say(fmt.Sprintf("build %d of %d", i, n))
+		if err := b.build(ctx, i); err != nil {
+			return nil, fmt.Errorf("build %d of %d: %w", i, n, err)
+		}
+	}
+	if err := r.compare(); err != nil {
+		return nil, err
+	}
+	say(fmt.Sprintf("%d of %d builds agree", r.Build.Agree, n))
+	return r, nil
+}
+
+// A builder makes the builds of one recipe.
+type builder struct {
+	recipe  *Recipe
+	options Options
+	config  sandbox.Config
+	result  *Result
+	inputs  []*os.File
+}
+
+func (b *builder) close() {
+	for _, f := range b.inputs {
+		f.Close()
+	}
+}
+
+// openInputs opens the sources and the root file system and checks them against their pins.
+func (b *builder) openInputs() error {
+	open := func(s *Source) (sandbox.Input, File, error) {
+		f, d, err := s.open()
+		if err != nil {
+			return sandbox.Input{}, File{}, err
+		}
+		b.inputs = append(b.inputs, f)
+		name := filepath.Base(s.Path)
+		return sandbox.Input{Name: name, SHA256: s.SHA256, File: f}, File{name, d.size, d.sha256}, nil
+	}
+	for i := range b.recipe.Sources {
+		s := &b.recipe.Sources[i]
+		in, record, err := open(s)
+		if err != nil {
+			return err
+		}
+		b.config.Sources = append(b.config.Sources, sandbox.Source{Input: in, At: s.At})
+		b.result.Build.Sources = append(b.result.Build.Sources, SourceFile{record, s.At, s.Trust})
+	}
+	if s := b.recipe.Toolchain.Rootfs; s != nil {
+		in, record, err := open(s)
+		if err != nil {
+			return err
+		}
+		b.config.Rootfs, b.result.Build.Rootfs = &in, &record
+	}
+	return nil
+}
+
+// build makes one build and records it.
+func (b *builder) build(ctx context.Context, number int) error {
+	dir := filepath.Join(b.options.OutDir, buildName(number))
+	if err := os.MkdirAll(b.options.OutDir, 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if !done {
+			os.RemoveAll(dir) // half a build is none
+		}
+	}()
+	c := b.config
+	var outputs []*os.File
+	defer func() {
+		for _, f := range outputs {
+			f.Close()
+		}
+	}()
+	want := func(name string) error {
+		f, err := create(filepath.Join(dir, path.Base(name)))
+		if err != nil {
+			return err
+		}
+		outputs = append(outputs, f)
+		c.Outputs = append(c.Outputs, sandbox.Output{Path: name, To: f})
+		return nil
+	}
+	for _, o := range b.recipe.Outputs {
+		if err := want(o.Path); err != nil {
+			return err
+		}
+		if o.Symbols != "" {
+			if err := want(o.Symbols); err != nil {
+				return err
+			}
+		}
+	}
+	log, closeLog, err := b.log(number)
+	if err != nil {
+		return err
+	}
+	c.Log = log
+	report, err := sandbox.Run(ctx, c)
+	if closeErr := closeLog(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.record(number, report, outputs); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}
+
+func (b *builder) record(number int, report *sandbox.Report, outputs []*os.File) error {
+	made := &b.result.Build
+	if number == 1 {
+		made.Sandbox = string(report.Backend)
+		made.Tools = append(made.Tools, report.Tools...)
+		b.config.Backend = report.Backend // what worked once is what the others are made with
+	} else if !slices.Equal(made.Tools, report.Tools) {
+		return &sandbox.FailedError{What: "the tools changed since the first build: nothing else may install or remove them meanwhile"}
+	}
+	take := func() (File, error) {
+		f := outputs[0]
+		outputs = outputs[1:]
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return File{}, err
+		}
+		d, err := digestOf(f)
+		return File{filepath.Base(f.Name()), d.size, d.sha256}, err
+	}
+	for i, o := range b.recipe.Outputs {
+		f, err := take()
+		if err != nil {
+			return err
+		}
+		made.Outputs[i].Builds = append(made.Outputs[i].Builds, f)
+		if o.Symbols == "" {
+			continue
+		}
+		if f, err = take(); err != nil {
+			return err
+		}
+		made.Outputs[i].Symbols = append(made.Outputs[i].Symbols, f)
+	}
+	return nil
+}
+
+// log makes the file that takes what a build prints; closing records it.
+func (b *builder) log(number int) (io.Writer, func() error, error) {
+	var kept io.WriteCloser = discard{}
+	if b.options.LogDir != "" {
+		if err := os.MkdirAll(b.options.LogDir, 0o755); err != nil {
+			return nil, nil, err
+		}
+		f, err := create(filepath.Join(b.options.LogDir, buildName(number)+".log"))
+		if err != nil {
+			return nil, nil, err
+		}
+		kept = f
+	}
+	sum := sha256.New()
+	size := new(counter)
+	return io.MultiWriter(kept, sum, size), func() error {
+		logs := &b.result.Build.Logs
+		*logs = append(*logs, File{buildName(number) + ".log", int64(*size), hex.EncodeToString(sum.Sum(nil))})
+		return kept.Close()
+	}, nil
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// create makes a file that is not there yet.
+func create(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+}
+
+// compare finds how many builds agree, and where the others differ from the first.
+func (r *Result) compare() error {
+	same := map[string]int{}
+	for i := range r.Build.Builds {
+		var all strings.Builder
+		for _, o := range r.Build.Outputs {
+			fmt.Fprintf(&all, "%s %d\n", o.Builds[i].SHA256, o.Builds[i].Size)
+			if o.Builds[i] == o.Builds[0] {
+				continue
+			}
+			d, err := r.difference(o.Path, i+1)
+			if err != nil {
+				return err
+			}
+			r.Differences = append(r.Differences, d)
+		}
+		same[all.String()]++
+		r.Build.Agree = max(r.Build.Agree, same[all.String()])
+	}
+	return nil
+}
+
+// difference counts the bytes that differ between what build 1 and another one made.
+func (r *Result) difference(output string, build int) (Difference, error) {
+	d := Difference{Output: output, Build: build, Offset: -1}
+	var readers [2]*bufio.Reader
+	for i, number := range []int{1, build} {
+		name, err := r.file(number, path.Base(output))
+		if err != nil {
+			return d, err
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return d, err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return d, err
+		}
+		d.Sizes[i] = info.Size()
+		readers[i] = bufio.NewReaderSize(f, 1<<16)
+	}
+	shorter := min(d.Sizes[0], d.Sizes[1])
+	var a, b [1 << 15]byte
+	for at := int64(0); at < shorter; {
+		n := min(int64(len(a)), shorter-at)
+		if _, err := io.ReadFull(readers[0], a[:n]); err != nil {
+			return d, err
+		}
+		if _, err := io.ReadFull(readers[1], b[:n]); err != nil {
+			return d, err
+		}
+		if !bytes.Equal(a[:n], b[:n]) {
+			for i := range n {
+				if a[i] != b[i] {
+					d.differ(at + i)
+				}
+			}
+		}
+		at += n
+	}
+	if rest := max(d.Sizes[0], d.Sizes[1]) - shorter; rest > 0 {
+		d.differ(shorter)
+		d.Bytes += rest - 1
+	}
+	return d, nil
+}
+
+func (d *Difference) differ(at int64) {
+	if d.Offset < 0 {
+		d.Offset = at
+	}
+	d.Bytes++
+}

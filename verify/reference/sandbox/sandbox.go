@@ -1,0 +1,379 @@
+// Package sandbox runs the steps of a build where they can see their sources and their tools and nothing else.
+//
+// A build is not trusted: its source may come from whoever delivered the image that it is to be compared with. Left to
+// itself it would copy that image and call it its output, ask the network for it, or read the keys of the person who
+// runs it. What it is given instead:
+//
+//   - a file system of its own: the tool directories of the host (/usr, /bin, /sbin, /lib*), or a root file system
+//     unpacked from a tar file, all read-only; an /etc of a few fixed files; a /dev of null, zero, full, random and
+//     urandom; a fresh /proc; and one tmpfs of limited size, which holds /build, /tmp, the home directory and every
+//     place that a source is put. The host's home, its other files and its sockets are not there;
+//   - its own namespaces of users, mounts, processes, network, IPC, host name and control groups. The network has one
+//     interface, the loopback, which is down; a filter of system calls refuses the socket families and the kernel
+//     interfaces that no namespace covers (vsock, io_uring, keyrings, bpf, perf) and new user namespaces;
+//   - a fixed user (1000:1000, "build"), host name ("assay"), file mode mask (022) and environment;
+//   - no capability, no way to gain a privilege (no_new_privs, nosuid), a new empty session keyring;
+//   - limits: wall time, address space per process and resident memory in sum, processes, bytes written, bytes logged.
+//
+// The first process of the sandbox is this program, started again (see [IsInit]). It sets the stage, unpacks sources,
+// runs one step after another, kills whatever a step leaves behind, and copies the outputs out through descriptors
+// that it was handed; an output must be a regular file reached without a symbolic link. It cannot be traced or
+// signalled by the build. When it dies every process in the sandbox dies, and it dies when its parent does.
+//
+// It works as root and as an ordinary user. Root's builds run as the host's user 65534, never as the host's root:
+// the kernel binds root by no limit on processes. Needs Linux 5.12; where user namespaces are not allowed,
+// bubblewrap (bwrap) makes the same stage.
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What every build sees, whatever the host.
+const (
+	UID      = 1000
+	GID      = 1000
+	User     = "build"
+	HostName = "assay"
+	Home     = "/home/build"
+	WorkDir  = "/build"
+	Path     = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// A Backend makes the namespaces.
+type Backend string
+
+// The back ends. Auto takes Native, and Bwrap where Native cannot work.
+const (
+	Auto   Backend = "auto"
+	Native Backend = "native"
+	Bwrap  Backend = "bwrap"
+)
+
+// Limits bound one run. Every field must be positive.
+type Limits struct {
+	Time      time.Duration // wall time of the whole run
+	Memory    int64         // bytes: address space of each process, and resident memory of all together
+	Output    int64         // bytes: everything written, sources and temporary files included; each output and the log too
+	Processes int           // processes and threads
+}
+
+// An Input is a file handed to the sandbox. Its content must have the digest SHA256 (lower-case hexadecimal) when it
+// is read there, whatever happened to it since it was last looked at.
+type Input struct {
+	Name   string   `json:"name"` // for messages
+	SHA256 string   `json:"sha256"`
+	File   *os.File `json:"-"`
+}
+
+// A Source is an input and its place in the sandbox: an archive (tar, plain or compressed by gzip, bzip2 or xz) is
+// unpacked into the directory At, any other file becomes the file At.
+type Source struct {
+	Input
+	At string `json:"at"`
+}
+
+// An Output is a file that the steps make, and where its bytes go. A relative Path starts at Config.Dir.
+type Output struct {
+	Path string   `json:"path"`
+	To   *os.File `json:"-"`
+}
+
+// Config says what to run.
+type Config struct {
+	Backend  Backend   `json:"-"`
+	Rootfs   *Input    `json:"rootfs,omitempty"` // nil: the tool directories of the host
+	ToolDirs []string  `json:"tool_dirs"`        // more directories of the host to show, read-only, at their own place
+	Sources  []Source  `json:"sources"`
+	Tools    []string  `json:"tools"` // programs to identify before anything else
+	Dir      string    `json:"dir"`   // where steps start; "" is the directory of the first source, or WorkDir without one
+	Env      []string  `json:"env"`   // the whole environment, NAME=VALUE
+	Epoch    int64     `json:"epoch"` // seconds since 1970: the time of files that have none of their own
+	Steps    []Step    `json:"steps"`
+	Outputs  []Output  `json:"outputs"`
+	Limits   Limits    `json:"limits"`
+	Log      io.Writer `json:"-"` // what the steps print; nil discards
+}
+
+// A Step is the argument list of one program; the program is looked up in the PATH of Config.Env.
+type Step []string
+
+// A Tool is a program found in the sandbox.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"` // the first line that NAME --version (or NAME version) prints; "" where it has none
+	SHA256  string `json:"sha256"`  // of the file that the name leads to
+}
+
+// Report is what a finished run leaves.
+type Report struct {
+	Backend Backend
+	Tools   []Tool // as Config.Tools
+}
+
+// UnavailableError says that no sandbox can be made on this machine.
+type UnavailableError struct{ Reasons []string }
+
+func (e *UnavailableError) Error() string {
+	return "no sandbox works here: " + strings.Join(e.Reasons, "; ")
+}
+
+// Hint says what to do about it.
+func (e *UnavailableError) Hint() string {
+	return "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces), or install bubblewrap"
+}
+
+// FailedError says that the build itself failed: a missing tool, a source that cannot be unpacked, a step, an output.
+type FailedError struct {
+	What string   // one sentence
+	Tail []string // the last lines of the log
+}
+
+func (e *FailedError) Error() string { return e.What }
+
+// LimitError says that a limit stopped the build.
+type LimitError struct {
+	Limit string   // "time", "memory", "output", "processes" or "log"
+	What  string   // one sentence
+	Tail  []string // the last lines of the log
+}
+
+func (e *LimitError) Error() string { return e.What }
+
+// CheckPlace says why a source cannot be put at a place in the sandbox, or nil.
+func CheckPlace(at string) error {
+	switch {
+	case !path.IsAbs(at) || path.Clean(at) != at || at == "/" || strings.ContainsRune(at, 0):
+		return fmt.Errorf("%q is not a clean absolute path below /", at)
+	case slices.Contains(reserved, top(at)):
+		return fmt.Errorf("%q lies in %s, which the sandbox makes itself: use a place such as /src", at, top(at))
+	}
+	return nil
+}
+
+// reserved are the directories of the sandbox that no source may be put in.
+var reserved = []string{
+	"/bin", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/tmp", "/usr",
+}
+
+// CheckOutput says why a path cannot name an output, or nil: relative to the working directory, or absolute, and
+// without "." and "..".
+func CheckOutput(name string) error {
+	if name == "" || name == "." || name == "/" || path.Clean(name) != name || strings.ContainsRune(name, 0) ||
+		name == ".." || strings.HasPrefix(name, "../") {
+		return fmt.Errorf("%q is not a clean path inside the build", name)
+	}
+	return nil
+}
+
+// top is the first directory of a clean absolute path: /src for /src/a/b.
+func top(at string) string {
+	first, _, _ := strings.Cut(at[1:], "/")
+	return "/" + first
+}
+
+// writable lists the directories that the build may write, sorted and without repetition.
+func (c *Config) writable() []string {
+	dirs := []string{WorkDir, "/home", "/tmp"}
+	for _, s := range c.Sources {
+		dirs = append(dirs, top(s.At))
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+func (c *Config) check() error {
+	l := c.Limits
+	if l.Time <= 0 || l.Memory <= 0 || l.Output <= 0 || l.Processes <= 0 {
+		return fmt.Errorf("sandbox: every limit must be positive: %+v", l)
+	}
+	for _, s := range c.Sources {
+		if err := CheckPlace(s.At); err != nil {
+			return fmt.Errorf("sandbox: source %s: %w", s.Name, err)
+		}
+	}
+	for _, o := range c.Outputs {
+		if err := CheckOutput(o.Path); err != nil {
+			return fmt.Errorf("sandbox: output %w", err)
+		}
+	}
+	for _, d := range c.ToolDirs {
+		if !path.IsAbs(d) || path.Clean(d) != d || d == "/" || slices.Contains(c.writable(), top(d)) && top(d) != "/home" && top(d) != "/tmp" {
+			return fmt.Errorf("sandbox: tool directory %q is not a clean absolute path apart from the sources", d)
+		}
+	}
+	for i, s := range c.Steps {
+		if len(s) == 0 || s[0] == "" {
+			return fmt.Errorf("sandbox: step %d is empty", i+1)
+		}
+	}
+	return nil
+}
+
+// A reply is what the first process of the sandbox has to say at its end.
+type reply struct {
+	Setup  string `json:"setup,omitempty"`  // the stage could not be set
+	Failed string `json:"failed,omitempty"` // the build failed
+	Limit  string `json:"limit,omitempty"`  // the limit that stopped the build; Failed says how
+	Tools  []Tool `json:"tools,omitempty"`
+	Done   bool   `json:"done,omitempty"`
+}
+
+// maxLog bounds what one run may print: beyond it no one reads, and the log lies on the host's disk.
+const maxLog = 64 << 20
+
+// Run runs the steps and copies the outputs to their files. An error is an *[UnavailableError], a *[FailedError], a
+// *[LimitError], the cause of ctx, or trouble of this machine; the files of outputs then hold nothing of use.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if os.Getenv(marker) != "" {
+		return nil, fmt.Errorf("sandbox: this program was started as the first process of a sandbox, but does not call sandbox.Init at its start")
+	}
+	backends := []Backend{c.Backend}
+	switch c.Backend {
+	case Auto, "":
+		backends = []Backend{Native, Bwrap}
+	case Native, Bwrap:
+	default:
+		return nil, fmt.Errorf("sandbox: unknown back end %q: use auto, native or bwrap", c.Backend)
+	}
+	var reasons []string
+	for _, b := range backends {
+		r, err := runOnce(ctx, &c, b)
+		if err != nil {
+			return nil, err
+		}
+		if r.Setup == "" {
+			return &Report{Backend: b, Tools: r.Tools}, nil
+		}
+		reasons = append(reasons, fmt.Sprintf("%s: %s", b, r.Setup))
+	}
+	return nil, &UnavailableError{Reasons: reasons}
+}
+
+// runOnce runs with one back end. A reply with Setup set says that nothing has been run.
+func runOnce(parent context.Context, c *Config, b Backend) (*reply, error) {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	timeUp := &LimitError{Limit: "time", What: fmt.Sprintf("the build took longer than its limit of %v", c.Limits.Time)}
+	timer := time.AfterFunc(c.Limits.Time, func() { cancel(timeUp) })
+	defer timer.Stop()
+
+	out := c.Log
+	if out == nil {
+		out = io.Discard
+	}
+	log := &logWriter{w: out, left: min(maxLog, c.Limits.Output)}
+	log.full = func() {
+		cancel(&LimitError{Limit: "log", What: fmt.Sprintf("the build printed more than %d bytes", min(maxLog, c.Limits.Output))})
+	}
+	r, err := launch(ctx, c, b, log)
+	if log.err != nil {
+		return nil, fmt.Errorf("writing the log of the build: %w", log.err)
+	}
+	if r == nil || !r.Done && r.Failed == "" && r.Setup == "" {
+		if cause := context.Cause(ctx); cause != nil {
+			if limit, ok := cause.(*LimitError); ok {
+				limit.Tail = log.tail()
+			}
+			return nil, cause
+		}
+		if err != nil {
+			return nil, fmt.Errorf("sandbox (%s): %w", b, err)
+		}
+		return nil, &FailedError{What: "the first process of the sandbox was killed", Tail: log.tail()}
+	}
+	switch {
+	case r.Limit != "":
+		return nil, &LimitError{Limit: r.Limit, What: r.Failed, Tail: log.tail()}
+	case r.Failed != "":
+		return nil, &FailedError{What: r.Failed, Tail: log.tail()}
+	}
+	return r, nil
+}
+
+// logWriter passes on a bounded log and remembers its end.
+type logWriter struct {
+	w    io.Writer
+	left int64
+	full func()
+	last []byte
+	err  error
+}
+
+const tailBytes, tailLines = 4096, 20
+
+func (l *logWriter) Write(p []byte) (int, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	n := len(p)
+	if int64(n) > l.left {
+		p = p[:l.left]
+		defer l.full()
+	}
+	l.left -= int64(len(p))
+	l.last = append(l.last, p...)
+	if len(l.last) > 2*tailBytes {
+		l.last = append(l.last[:0], l.last[len(l.last)-tailBytes:]...)
+	}
+	if _, err := l.w.Write(p); err != nil {
+		l.err = err
+		return 0, err
+	}
+	return n, nil
+}
+
+// tail returns the last lines, made printable.
+func (l *logWriter) tail() []string {
+	text := l.last
+	if len(text) > tailBytes {
+		text = text[len(text)-tailBytes:]
+		if i := bytes.IndexByte(text, '\n'); i >= 0 {
+			text = text[i+1:]
+		}
+	}
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	if len(lines) > tailLines {
+		lines = lines[len(lines)-tailLines:]
+	}
+	for i, s := range lines {
+		lines[i] = strings.Map(func(r rune) rune {
+			if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+				return '?'
+			}
+			return r
+		}, s)
+	}
+	if len(lines) == 1 && lines[0] == "" {
+		return nil
+	}
+	return lines
+}
+
+// marker is set in the environment of the first process of a sandbox, so that a program that forgot to call Init does
+// not start itself without end. The build does not see it.
+const marker = "ASSAY_SANDBOX"
+
+// initName is the name that the first process is started under.
+const initName = "assay-sandbox"
+
+// IsInit reports whether the arguments of the process (os.Args) are those of the first process of a sandbox. A program
+// that calls [Run] must, before anything else, do
+//
+//	if sandbox.IsInit(os.Args) {
+//		os.Exit(sandbox.Init())
+//	}
+func IsInit(args []string) bool {
+	return len(args) == 2 && path.Base(args[0]) == initName && args[1] == "init"
+}

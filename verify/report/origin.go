@@ -1,0 +1,23 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/assaylab/assay/verify/reference"
+)
+
+// originLine says in a line where a reference came from.
+func originLine(o any) string {
+	from, ok := o.(reference.Origin)
+	if !ok {
+		return ""
+	}
+	switch {
+	case from.Build != nil:
+		b := from.Build
+		return fmt.Sprintf("rebuilt from %s in the %s sandbox: %d of %d builds agree", clean(b.Recipe.Name), b.Sandbox, b.Agree, b.Builds)
+	case from.Kind == reference.KindPinned:
+		return "a file pinned by its sha256"
+	}
+	return ""
+}

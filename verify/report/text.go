@@ -1,0 +1,317 @@
+package report
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/signature"
+)
+
+// What text shows unless it is verbose.
+const (
+	maxRows     = 40
+	maxFindings = 20
+)
+
+type printer struct {
+	*bufio.Writer
+	Style
+}
+
+func text(w io.Writer, r *verify.Report, s Style) error {
+	p := printer{bufio.NewWriter(w), s}
+	if r.Delivery != nil {
+		p.line("delivery   %s", clean(r.Delivery.Name))
+	}
+	p.input("reference", &r.Reference)
+	p.input("deployed", &r.Deployed)
+	for i := range r.Signatures {
+		p.signature(&r.Signatures[i])
+	}
+	if r.Verdict != verify.Identical && len(r.Sections) > 0 {
+		p.table(r)
+	}
+	p.findings(r)
+	p.explanations(r)
+	for _, n := range r.Notes {
+		p.line("note       %s %s: %s", n.Side, clean(n.Path), clean(n.Text))
+	}
+	if len(r.Notes) > 0 {
+		p.line("")
+	}
+	p.verdict(r)
+	return p.Flush()
+}
+
+func (p printer) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+// paint colours text by verdict.
+func (p printer) paint(s string, good, doubtful bool) string {
+	if !p.Color {
+		return s
+	}
+	color := "31"
+	switch {
+	case good:
+		color = "32"
+	case doubtful:
+		color = "33"
+	}
+	return "\x1b[1;" + color + "m" + s + "\x1b[0m"
+}
+
+func (p printer) input(side string, in *verify.Input) {
+	origin := ""
+	if in.Pinned {
+		origin = "  pinned"
+	}
+	p.line("%-10s %s  %s bytes  sha256:%s%s", side, clean(in.Name), count(in.Size), orNone(in.SHA256), origin)
+	if o := originLine(in.Origin); o != "" {
+		p.line("%-10s %s", "", o)
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}
+
+func (p printer) signature(s *verify.Signature) {
+	what := "holds"
+	if !s.OK {
+		what = "does not hold"
+	}
+	who := s.Identity
+	for _, t := range s.Trust {
+		if who == "" && t.Kind == "public key" {
+			who = "key sha256:" + t.SHA256
+		}
+	}
+	p.line("signature  %s over the %s image %s  (%s)", clean(s.Name), s.Over, p.paint(what, s.OK, false), clean(strings.TrimSpace(s.Scheme+" "+who)))
+	if s.OK && !p.Verbose {
+		return
+	}
+	Steps(p, s.Steps)
+}
+
+// Steps writes the step table of a signature.
+func Steps(w io.Writer, steps []signature.Step) {
+	for _, st := range steps {
+		fmt.Fprintf(w, "  %-10s %-12s %s\n", st.Name, st.Outcome, clean(st.Reason))
+	}
+}
+
+// table shows how many bytes of every section fall in each class; the rows of
+// the image as received add up to its size.
+func (p printer) table(r *verify.Report) {
+	head := []string{"section", "size", "identical", "moved", "explained", "carried", "unexplained", "free bits"}
+	streams := map[int][]verify.Section{}
+	var order []int
+	for _, s := range r.Sections {
+		if _, ok := streams[s.Stream]; !ok {
+			order = append(order, s.Stream)
+		}
+		streams[s.Stream] = append(streams[s.Stream], s)
+	}
+	slices.Sort(order)
+	for _, k := range order {
+		rows := [][]string{head}
+		var total, rest verify.Section
+		total.Path, rest.Path = "total", "(others)"
+		others := 0
+		for i, s := range streams[k] {
+			add(&total, s)
+			if !p.Verbose && i >= maxRows && s.Size == s.Identical {
+				add(&rest, s)
+				others++
+				continue
+			}
+			rows = append(rows, row(s))
+		}
+		if others > 0 {
+			rest.Path = fmt.Sprintf("(%d identical others)", others)
+			rows = append(rows, row(rest))
+		}
+		rows = append(rows, row(total))
+		p.line("")
+		if k > 0 {
+			p.line("inside %s, decoded:", clean(strings.TrimSuffix(inside(streams[k][0].Path), ":")))
+		}
+		p.columns(rows)
+	}
+	p.line("")
+	if r.Totals.Missing > 0 {
+		p.line("missing    %s bytes of the reference", count(r.Totals.Missing))
+		p.line("")
+	}
+}
+
+// inside names the carrier of a derived stream by the path of one of its parts.
+func inside(path string) string {
+	if i := strings.LastIndex(path, ">"); i >= 0 {
+		return path[:i]
+	}
+	return path
+}
+
+func add(t *verify.Section, s verify.Section) {
+	t.Size += s.Size
+	t.Identical += s.Identical
+	t.Moved += s.Moved
+	t.Explained += s.Explained
+	t.Carried += s.Carried
+	t.Unexplained += s.Unexplained
+	t.FreeBits += s.FreeBits
+}
+
+func row(s verify.Section) []string {
+	return []string{
+		clean(s.Path), count(s.Size), count(s.Identical), count(s.Moved), count(s.Explained),
+		count(s.Carried), count(s.Unexplained), count(s.FreeBits),
+	}
+}
+
+// columns writes rows with the first column to the left and the rest to the right.
+func (p printer) columns(rows [][]string) {
+	width := make([]int, len(rows[0]))
+	for _, r := range rows {
+		for i, c := range r {
+			width[i] = max(width[i], len([]rune(c)))
+		}
+	}
+	for _, r := range rows {
+		var b strings.Builder
+		for i, c := range r {
+			pad := strings.Repeat(" ", width[i]-len([]rune(c)))
+			if i == 0 {
+				b.WriteString("  " + c + pad)
+			} else {
+				b.WriteString("  " + pad + c)
+			}
+		}
+		p.line("%s", b.String())
+	}
+}
+
+func (p printer) findings(r *verify.Report) {
+	if len(r.Findings) == 0 {
+		return
+	}
+	p.line("findings, worst first:")
+	for i, f := range r.Findings {
+		if i == maxFindings && !p.Verbose && len(r.Findings) > maxFindings+1 {
+			p.line("  … and %d more (-v shows all, -o json holds all)", len(r.Findings)-i)
+			break
+		}
+		at := ""
+		if f.Length > 0 {
+			at = fmt.Sprintf("  0x%x+%s", f.Offset, count(f.Length))
+			if f.Stream > 0 && f.RootOffset != nil {
+				at += fmt.Sprintf(" (inside 0x%x+%s as received)", *f.RootOffset, count(*f.RootLength))
+			}
+		}
+		p.line("  %s  %s%s  %s", p.paint(f.Kind, false, f.Kind == verify.KindLimit), clean(f.Path), at, clean(f.Message))
+		if x := f.Excerpt; x != nil {
+			p.hex("reference", x.RefOffset, x.Ref, f.Length)
+			p.hex("deployed", f.Offset, x.Dep, f.Length)
+		}
+	}
+	p.line("")
+}
+
+// hex shows bytes as a dump does.
+func (p printer) hex(side string, off int64, digits string, length int64) {
+	b, err := hex.DecodeString(digits)
+	if err != nil || len(b) == 0 {
+		return
+	}
+	var chars strings.Builder
+	for _, c := range b {
+		if c < 0x20 || c > 0x7e {
+			c = '.'
+		}
+		chars.WriteByte(c)
+	}
+	more := ""
+	if int64(len(b)) < length {
+		more = " …"
+	}
+	p.line("      %-9s %08x  % x  |%s|%s", side, off, b, chars.String(), more)
+}
+
+func (p printer) explanations(r *verify.Report) {
+	if len(r.Explanations) == 0 {
+		return
+	}
+	p.line("explained differences:")
+	for i, e := range r.Explanations {
+		if i == maxFindings && !p.Verbose && len(r.Explanations) > maxFindings+1 {
+			p.line("  … and %d more (-v shows all, -o json holds all)", len(r.Explanations)-i)
+			break
+		}
+		p.line("  %s  %s  0x%x+%d  %d bits  %s", e.Rule, clean(e.Path), e.Offset, e.Length, e.Bits, clean(e.Because))
+	}
+	p.line("")
+}
+
+func (p printer) verdict(r *verify.Report) {
+	accepted := r.Verdict == verify.Identical || r.Verdict == verify.Explained
+	p.line("verdict    %s  (policy %s, %d free bits, exit code %d)",
+		p.paint(r.Verdict.String(), accepted, r.Verdict == verify.Undecided), clean(r.Policy.Name), r.FreeBits, r.Verdict.ExitCode())
+	for _, why := range r.Reasons {
+		p.line("           %s", clean(why))
+	}
+}
+
+// count writes a number with its thousands apart.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// clean makes text from outside fit for a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// Signature writes the answer about one signature: what it is over, what was
+// trusted, and the step table.
+func Signature(w io.Writer, s *signature.Result) {
+	what := "accepted"
+	if !s.OK {
+		what = "rejected"
+	}
+	fmt.Fprintf(w, "artifact   %s  sha256:%s\n", clean(s.Artifact.Name), s.Artifact.SHA256)
+	fmt.Fprintf(w, "signed by  %s (%s)\n", clean(s.Signed.Name), s.Signed.Kind)
+	for _, t := range s.Trust {
+		fmt.Fprintf(w, "trusting   %s %s  sha256:%s\n", t.Kind, clean(t.Name), t.SHA256)
+	}
+	if s.Scheme != "" {
+		fmt.Fprintf(w, "scheme     %s\n", clean(s.Scheme))
+	}
+	if s.Identity != "" || s.Issuer != "" {
+		fmt.Fprintf(w, "certificate names %s, issued by %s\n", clean(s.Identity), clean(s.Issuer))
+	}
+	Steps(w, s.Steps)
+	fmt.Fprintf(w, "verdict    %s\n", what)
+}

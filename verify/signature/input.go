@@ -1,0 +1,76 @@
+package signature
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
+)
+
+// readInput reads a small file whole. It reads one byte past the limit and
+// refuses, rather than truncate.
+func readInput(kind, path string, max int64) ([]byte, Input, error) {
+	in := Input{Kind: kind, Name: filepath.Base(path)}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err != nil {
+		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain(err))
+	}
+	if int64(len(b)) > max {
+		return nil, in, trouble("is it another file, the artifact perhaps?", "the %s %q is larger than %d bytes", kind, in.Name, max)
+	}
+	sum := sha256.Sum256(b)
+	in.Size, in.SHA256 = int64(len(b)), hex.EncodeToString(sum[:])
+	return b, in, nil
+}
+
+// loadDetached reads a detached signature: base64 when every byte is base64 or
+// white space, else raw. An empty file is an empty signature: absent, not
+// unreadable.
+func loadDetached(path string) ([]byte, Input, error) {
+	b, in, err := readInput("detached signature", path, MaxSignature)
+	if err != nil {
+		return nil, in, err
+	}
+	text := bytes.TrimSpace(b)
+	switch {
+	case bytes.HasPrefix(text, []byte("{")):
+		return nil, in, trouble("a sigstore bundle is given with --bundle", "the detached signature %q is JSON", in.Name)
+	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
+		return nil, in, trouble("give the signature as cosign or openssl dgst writes it: raw or base64", "the detached signature %q is PEM or OpenPGP armour", in.Name)
+	}
+	compact := bytes.Join(bytes.Fields(b), nil)
+	if sig, err := base64.StdEncoding.Strict().DecodeString(string(compact)); err == nil {
+		return sig, in, nil
+	}
+	return b, in, nil
+}
+
+func loadTrustedRoot(path string) (*root.TrustedRoot, Input, error) {
+	const hint = "give a trusted_root.json (application/vnd.dev.sigstore.trustedroot+json;version=0.1)"
+	b, in, err := readInput("trusted root", path, MaxInput)
+	if err != nil {
+		return nil, in, err
+	}
+	if block, _ := pem.Decode(b); block != nil {
+		return nil, in, trouble(hint, "the trusted root %q is PEM (%s)", in.Name, block.Type)
+	}
+	if err := checkShape(b); err != nil {
+		return nil, in, trouble(hint, "the trusted root %q cannot be read: %v", in.Name, err)
+	}
+	tr, err := root.NewTrustedRootFromJSON(b)
+	if err != nil {
+		return nil, in, trouble(hint, "the trusted root %q cannot be read: %v", in.Name, oneLine(err))
+	}
+	return tr, in, nil
+}

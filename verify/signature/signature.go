@@ -1,0 +1,420 @@
+// Package signature decides whether an artifact was signed by the key or the
+// identity that the caller names, offline.
+//
+// # What is verified
+//
+// An artifact (a file, a reader, or only its SHA-256) against either
+//
+//   - a detached signature (raw or base64) and a PEM public key, or
+//   - a sigstore bundle (v0.1 to v0.3; a message signature or a DSSE envelope
+//     with an in-toto statement) and a PEM public key, or
+//   - a sigstore bundle and the identity and issuer that its certificate must
+//     name, under a trusted root file.
+//
+// Every input becomes a sigstore bundle entity, and one function decides:
+// cosign.VerifyNewBundle. A detached signature is made into a v0.3 bundle.
+// This package reads the inputs under limits, digests the artifact in one
+// pass, names the scheme, and explains the decision step by step.
+//
+// # What it means to be accepted
+//
+// [Result.OK] is true only when no step of the table fails, those that the
+// request requires pass (parse, signature, subject and identity always), and
+// VerifyNewBundle then accepts. The zero Result is not OK, and the zero
+// [Outcome] is [Fail].
+//
+// Whoever made the artifact may have made the signature, the bundle and the
+// certificate too, and knows this program. Hence:
+//
+//   - Nothing is trusted by default: no root of the operating system, no TUF
+//     fetch, no environment variable, no network. A key or a trusted root file
+//     is named by the caller, and its fingerprint is in the Result.
+//   - An empty identity or issuer is refused, not taken as "any". A regular
+//     expression must match the whole value: it is compiled as ^(?:expr)$.
+//   - A certificate must chain to the trusted root at the time of signing, carry
+//     an SCT of a known log, and be in a known transparency log. The time comes
+//     from RFC 3161 stamps when the bundle holds them and the root names an
+//     authority, else from the log's signed promise.
+//   - A key needs no log. When a trusted root is given with a bundle and a key,
+//     the log is required all the same, so that stripping it is noticed.
+//   - An envelope holds exactly one signature and an in-toto statement. A subject
+//     matches when one of its sha256, sha384 and sha512 digests is the
+//     artifact's and none of them is another; a key that occurs twice, in any
+//     letter case, is refused.
+//   - What is signed is bound to Result.Artifact.SHA256. A caller that reads the
+//     artifact again compares that digest with what it read.
+//
+// # Schemes
+//
+//	ECDSA    P-256 with SHA-256; P-384 with SHA-384; P-521 with SHA-512
+//	RSA      2048, 3072 and 4096 bits with SHA-256, PKCS #1 v1.5 and PSS
+//	Ed25519  Ed25519ph, and pure Ed25519 up to MaxMessage bytes
+//
+// With a key P-384 and P-521 are also tried with SHA-256, as older signers used
+// it. A certificate's key is used with the one scheme that sigstore assigns to
+// it: RSA with PKCS #1 v1.5, Ed25519 as Ed25519ph over a message and pure over
+// an envelope.
+//
+// # Errors
+//
+// A signature that is bad, absent or about something else is a Result that is
+// not OK and no error. An [Error] says that there is no answer: [Trouble] when
+// an input cannot be read or the request cannot be asked, [Limit] when a stated
+// limit leaves the question open.
+package signature
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sigstore/cosign/v2/pkg/cosign"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+)
+
+// Limits on what is read whole into memory, in bytes.
+const (
+	MaxInput     = 16 << 20 // a bundle or a trusted root file
+	MaxKey       = 64 << 10 // a public key file
+	MaxSignature = 64 << 10 // a detached signature file
+	MaxMessage   = 32 << 20 // an artifact under a pure Ed25519 signature
+)
+
+// A Request names an artifact, what is said to sign it, and whom to trust.
+// Either Signature and Key, or Bundle and Key, or Bundle, Identity and
+// TrustedRoot are set; the strings are paths.
+type Request struct {
+	Artifact    Artifact
+	Signature   string // detached signature, raw or base64
+	Bundle      string // sigstore bundle, JSON
+	Key         string // public key, PEM
+	TrustedRoot string // trusted_root.json; with a key only for a bundle, whose log entry is then required
+	Identity    Identity
+
+	// PredicateType, when set, is the predicate type that the statement in the
+	// bundle must have.
+	PredicateType string
+}
+
+// An Identity is what a signing certificate must name. Each of the two is given
+// exactly or as a regular expression, never both.
+type Identity struct {
+	Subject       string // subject alternative name: an email address or a URI
+	SubjectRegexp string // RE2 syntax; must match the whole name
+	Issuer        string // OpenID Connect issuer, a URL
+	IssuerRegexp  string // RE2 syntax; must match the whole issuer
+}
+
+// A Result is the answer to a Request. It is the same for the same inputs,
+// wherever they lie. Identity and Issuer are what the certificate says, whether
+// or not it is to be believed: only OK says so. They and the names are text
+// from the outside; quote them before showing them on a terminal.
+type Result struct {
+	OK            bool    `json:"ok"`
+	Artifact      Input   `json:"artifact"`
+	Signed        Input   `json:"signed"`                   // the signature or bundle file
+	Trust         []Input `json:"trust"`                    // what was trusted, with fingerprints
+	Scheme        string  `json:"scheme,omitempty"`         // that verified, else the first that was tried
+	Identity      string  `json:"identity,omitempty"`       // subject alternative name found
+	Issuer        string  `json:"issuer,omitempty"`         // OpenID Connect issuer found
+	PredicateType string  `json:"predicate_type,omitempty"` // of the statement found
+	SignedAt      string  `json:"signed_at,omitempty"`      // RFC 3339, UTC; from the log or a time stamp that verified
+	Steps         []Step  `json:"steps"`                    // always all nine, in the order of the step names
+}
+
+// An Input is one file that the answer depends on.
+type Input struct {
+	Kind   string `json:"kind"`           // file, digest, detached signature, bundle v0.3, public key, trusted root …
+	Name   string `json:"name,omitempty"` // last element of the path
+	Size   int64  `json:"size,omitempty"` // bytes
+	SHA256 string `json:"sha256"`         // hex; of a public key: of its DER SubjectPublicKeyInfo
+}
+
+// Verify answers req. The Result is filled as far as the work went, also when
+// an [Error] is returned.
+func Verify(ctx context.Context, req Request) (res Result, err error) {
+	res = Result{Trust: []Input{}, Steps: newSteps()}
+	// The parsers of keys, certificates, log entries and time stamps are not ours
+	// and are fed by the adversary. A panic in one of them is a bundle that
+	// cannot be read, not the end of a nightly run.
+	defer func() {
+		if p := recover(); p != nil {
+			res.OK = false
+			err = trouble("give a well-formed signature, bundle and trusted root",
+				"cannot read %q: a parser panicked: %v", filepath.Base(req.Bundle+req.Signature), p)
+		}
+		var e *Error
+		switch {
+		case err == nil:
+		case errors.As(err, &e) && e.Kind == Limit:
+			res.OK = false
+			res.step(StepSignature).set(NotChecked, "undecided: %v", err)
+		default:
+			res.OK = false
+			res.step(StepParse).set(Fail, "%v", err)
+		}
+	}()
+
+	if err := req.Validate(); err != nil {
+		return res, err
+	}
+	v := newVerification(req, &res)
+	if err := v.prepare(ctx); err != nil {
+		return res, err
+	}
+	v.examine()
+	if res.passed(v.required()...) { // else spare the library what was found hostile
+		v.decide(ctx)
+	}
+	return res, nil
+}
+
+// A verification is one Request on its way to a Result.
+type verification struct {
+	req      Request
+	res      *Result
+	material material // the trusted root, or an empty one, and the key's verifier
+	key      *publicKey
+	detached []byte  // the signature, when there is no bundle
+	entity   *entity // what is verified; of a detached signature made by choose
+	sums     sums
+	scheme   scheme // that verified, else the first that was tried
+	stamps   bool   // the time is to come from RFC 3161 stamps
+}
+
+func newVerification(req Request, res *Result) *verification {
+	return &verification{req: req, res: res, material: material{TrustedMaterial: &root.BaseTrustedMaterial{}}}
+}
+
+// prepare reads and parses everything, and settles what is to be verified.
+func (v *verification) prepare(ctx context.Context) error {
+	for _, stage := range []func(context.Context) error{v.loadTrust, v.loadSigned, v.digest, v.choose} {
+		if err := stage(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verification) loadTrust(context.Context) error {
+	if v.req.Key != "" {
+		key, in, err := loadKey(v.req.Key)
+		if err != nil {
+			return err
+		}
+		v.key = key
+		v.res.Trust = append(v.res.Trust, in)
+	}
+	if v.req.TrustedRoot != "" {
+		tm, in, err := loadTrustedRoot(v.req.TrustedRoot)
+		if err != nil {
+			return err
+		}
+		v.material.TrustedMaterial = tm
+		v.res.Trust = append(v.res.Trust, in)
+	}
+	return nil
+}
+
+func (v *verification) loadSigned(context.Context) (err error) {
+	if v.req.Bundle == "" {
+		v.detached, v.res.Signed, err = loadDetached(v.req.Signature)
+	} else {
+		v.entity, v.res.Signed, err = loadBundle(v.req.Bundle)
+	}
+	if err != nil {
+		return err
+	}
+	v.res.step(StepParse).set(Pass, "read as a %s", v.res.Signed.Kind)
+	if v.entity == nil {
+		return nil
+	}
+	v.stamps = len(v.entity.stamps) > 0 && len(v.material.TimestampingAuthorities()) > 0
+	if st := v.entity.statement; st != nil {
+		v.res.PredicateType = st.predicateType
+	}
+	return nil
+}
+
+// digest reads the artifact once, under every algorithm that the signature can
+// be about. SHA-256 is always among them: it binds the Result to the artifact.
+func (v *verification) digest(ctx context.Context) error {
+	algs, whole := []crypto.Hash{crypto.SHA256}, false
+	switch {
+	case v.entity == nil:
+		for _, s := range v.key.schemes {
+			algs, whole = append(algs, s.hash), whole || s.hash == 0
+		}
+	case v.entity.envelope != nil:
+		algs = append(algs, v.entity.statement.algorithms()...)
+	default:
+		algs = append(algs, v.entity.digestAlgorithm())
+		whole = v.key != nil && slices.ContainsFunc(v.key.schemes, func(s scheme) bool { return s.hash == 0 })
+	}
+	var err error
+	v.sums, v.res.Artifact, err = v.req.Artifact.read(ctx, algs, whole)
+	return err
+}
+
+// choose settles the scheme and the entity. When no scheme of the key verifies,
+// the first that was tried stays, and the steps tell what is wrong. It returns
+// a Limit error when what is known of the artifact leaves the answer open.
+func (v *verification) choose(context.Context) error {
+	const hint = "give the artifact itself, not its digest; for a large artifact have it signed with Ed25519ph, ECDSA or RSA"
+	if e := v.entity; e != nil {
+		if st := e.statement; st != nil && st.matching(v.sums.of) == 0 && st.undecidable(v.sums.of) {
+			return limit(hint, "%q names its subjects without sha256, and only that digest of the artifact is known", v.res.Signed.Name)
+		}
+		if alg := e.digestAlgorithm(); alg != 0 && v.sums.of[alg] == nil {
+			return limit(hint, "%q signs a %v digest, and only the artifact's SHA-256 is known", v.res.Signed.Name, alg)
+		}
+		if v.key == nil {
+			v.scheme = e.certificateScheme()
+			v.res.Scheme = v.scheme.name
+			return nil
+		}
+	}
+	open := false
+	var first *verification
+	for _, s := range v.key.schemes {
+		try := *v
+		try.scheme, try.material.key = s, s.verifier
+		if v.entity == nil {
+			try.entity = detachedEntity(v.detached, s.hash, v.sums)
+		}
+		if try.entity == nil || try.wholeMessage() && v.sums.message == nil {
+			open = open || s.canBe(v.signature())
+			continue
+		}
+		if !try.fits() {
+			continue
+		}
+		if first == nil {
+			first = &try
+		}
+		if try.verifySignature() == nil {
+			first, open = &try, false
+			break
+		}
+	}
+	switch {
+	case open && v.res.Artifact.Kind == "file":
+		return limit(hint, "the artifact %q is larger than %d bytes, and its signature is not Ed25519ph: a pure Ed25519 signature needs the whole artifact in memory", v.res.Artifact.Name, MaxMessage)
+	case open:
+		return limit(hint, "a signature by the %s key %q cannot be verified from the artifact's SHA-256 alone", v.key.name, v.key.file)
+	case first != nil:
+		*v = *first
+	default:
+		v.scheme, v.material.key = v.key.schemes[0], v.key.schemes[0].verifier
+		if v.entity == nil {
+			v.entity = detachedEntity(v.detached, crypto.SHA256, v.sums)
+		}
+	}
+	v.res.Scheme = v.scheme.name
+	return nil
+}
+
+func (v *verification) signature() []byte {
+	if v.entity == nil {
+		return v.detached
+	}
+	return v.entity.content.Signature()
+}
+
+// canBe reports whether sig has the form of the scheme's signatures.
+func (s scheme) canBe(sig []byte) bool {
+	return !strings.HasPrefix(s.name, "Ed25519") || len(sig) == ed25519.SignatureSize
+}
+
+// fits reports whether the scheme can have made the entity's signature.
+func (v *verification) fits() bool {
+	return v.entity.envelope != nil || v.scheme.hash == 0 || v.scheme.hash == v.entity.digestAlgorithm()
+}
+
+// wholeMessage reports whether the signature is over the artifact itself, not
+// over a digest or an envelope.
+func (v *verification) wholeMessage() bool {
+	return v.key != nil && v.scheme.hash == 0 && v.entity.envelope == nil
+}
+
+// verifySignature checks the signature alone: over the envelope, over the
+// digest that the bundle states, or over the message.
+func (v *verification) verifySignature() error {
+	e := v.entity
+	switch {
+	case e.envelope != nil:
+		return verify.VerifySignature(e.content, e.material, v.material)
+	case v.wholeMessage():
+		return verify.VerifySignatureWithArtifacts(e.content, e.material, v.material, v.sums.readers())
+	default:
+		stated := e.content.MessageSignatureContent().Digest()
+		return verify.VerifySignatureWithArtifactDigests(e.content, e.material, v.material,
+			[]verify.ArtifactDigest{{Algorithm: digestName(e.digestAlgorithm()), Digest: stated}})
+	}
+}
+
+// required names the steps without which nobody signed anything.
+func (v *verification) required() []string {
+	names := []string{StepParse, StepSignature, StepSubject, StepIdentity}
+	if v.key == nil {
+		names = append(names, StepChain, StepSCT, StepTime)
+	}
+	if v.needsLog() {
+		names = append(names, StepLog)
+	}
+	return names
+}
+
+// needsLog reports whether an entry in a transparency log is required: always
+// for a certificate, and for a key when the caller gave a trusted root.
+func (v *verification) needsLog() bool { return v.key == nil || v.req.TrustedRoot != "" }
+
+// decide asks the one function that decides. It does so with all of the request:
+// what the steps found is not passed on.
+func (v *verification) decide(ctx context.Context) {
+	if _, err := cosign.VerifyNewBundle(ctx, v.checkOpts(), v.artifactPolicy(), v.entity); err != nil {
+		v.res.step(StepSignature).set(Fail, "refused: %s", oneLine(err))
+		return
+	}
+	v.res.OK = true
+}
+
+func (v *verification) checkOpts() *cosign.CheckOpts {
+	co := &cosign.CheckOpts{
+		TrustedMaterial:     v.material.TrustedMaterial,
+		Offline:             true,
+		IgnoreTlog:          !v.needsLog(),
+		UseSignedTimestamps: v.stamps,
+	}
+	if v.key != nil {
+		co.SigVerifier = v.scheme.verifier
+		return co
+	}
+	id := v.req.Identity
+	co.Identities = []cosign.Identity{{
+		Subject: id.Subject, SubjectRegExp: anchored(id.SubjectRegexp),
+		Issuer: id.Issuer, IssuerRegExp: anchored(id.IssuerRegexp),
+	}}
+	return co
+}
+
+// artifactPolicy is what the decision is bound to: the digest that was computed,
+// or the message itself. A digest that nothing states is refused by it.
+func (v *verification) artifactPolicy() verify.ArtifactPolicyOption {
+	if v.wholeMessage() {
+		return verify.WithArtifacts(v.sums.readers())
+	}
+	alg := v.entity.digestAlgorithm()
+	if st := v.entity.statement; st != nil {
+		alg = st.matching(v.sums.of)
+	}
+	if v.sums.of[alg] == nil {
+		alg = crypto.SHA256
+	}
+	return verify.WithArtifactDigest(digestName(alg), v.sums.of[alg])
+}

@@ -1,0 +1,144 @@
+package signature
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// In-toto, as sigstore-go and the in-toto attestation framework name it.
+const (
+	statementPayload = "application/vnd.in-toto+json"
+	statementV01     = "https://in-toto.io/Statement/v0.1"
+	statementV1      = "https://in-toto.io/Statement/v1"
+)
+
+const (
+	maxSubjects = 1024
+	maxKeys     = 64 // of a statement, a subject or a digest set
+)
+
+// A statement is what verification needs of an in-toto statement. The predicate
+// is skipped, not parsed.
+type statement struct {
+	predicateType string
+	subjects      []subject
+}
+
+// A subject holds digests in the algorithms that we compare.
+type subject map[crypto.Hash][]byte
+
+func parseStatement(payload []byte) (*statement, error) {
+	dec := json.NewDecoder(bytes.NewReader(payload))
+	st, kind := &statement{}, ""
+	err := readObject(dec, maxKeys, func(key string) error {
+		switch key {
+		case "_type":
+			return dec.Decode(&kind)
+		case "predicateType":
+			return dec.Decode(&st.predicateType)
+		case "subject":
+			return readArray(dec, maxSubjects, func() error {
+				s, err := parseSubject(dec)
+				st.subjects = append(st.subjects, s)
+				return err
+			})
+		}
+		return skip(dec)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if dec.More() {
+		return nil, errors.New("data after the statement")
+	}
+	if kind != statementV1 && kind != statementV01 {
+		return nil, fmt.Errorf("its _type is %q, not %s", kind, statementV1)
+	}
+	return st, nil
+}
+
+func parseSubject(dec *json.Decoder) (subject, error) {
+	s := subject{}
+	err := readObject(dec, maxKeys, func(key string) error {
+		if key != "digest" {
+			return skip(dec)
+		}
+		return readObject(dec, maxKeys, func(name string) error {
+			var digits string
+			if err := dec.Decode(&digits); err != nil {
+				return err
+			}
+			for _, alg := range comparable {
+				if name != digestName(alg) {
+					continue
+				}
+				sum, err := hex.DecodeString(digits)
+				if err != nil || len(sum) != alg.Size() {
+					return fmt.Errorf("a subject's %s is not a digest: %.140q", name, digits)
+				}
+				s[alg] = sum
+			}
+			return nil
+		})
+	})
+	return s, err
+}
+
+var comparable = [...]crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512}
+
+// algorithms are those that the subjects are digested under.
+func (st *statement) algorithms() []crypto.Hash {
+	var out []crypto.Hash
+	if st == nil {
+		return nil
+	}
+	for _, s := range st.subjects {
+		for alg := range s {
+			if !slices.Contains(out, alg) {
+				out = append(out, alg)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// matching returns an algorithm in which a subject is the artifact, or 0. A
+// subject with one digest that is the artifact's and one that is not is no match.
+func (st *statement) matching(known map[crypto.Hash][]byte) crypto.Hash {
+	for _, s := range st.subjects {
+		var found crypto.Hash
+		for _, alg := range comparable {
+			if s[alg] == nil || known[alg] == nil {
+				continue
+			}
+			if !bytes.Equal(s[alg], known[alg]) {
+				found = 0
+				break
+			}
+			found = alg
+		}
+		if found != 0 {
+			return found
+		}
+	}
+	return 0
+}
+
+// undecidable reports whether a subject has digests, but none that is known of
+// the artifact.
+func (st *statement) undecidable(known map[crypto.Hash][]byte) bool {
+	return slices.ContainsFunc(st.subjects, func(s subject) bool {
+		for alg := range s {
+			if known[alg] != nil {
+				return false
+			}
+		}
+		return len(s) > 0
+	})
+}
