@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path"
+	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -106,12 +108,23 @@ func strictYAML(b []byte, v any) error {
 		if errors.Is(err, io.EOF) {
 			return errors.New("it is empty")
 		}
-		return err
+		return plainYAML(err)
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return errors.New("there is more than one document")
 	}
 	return nil
+}
+
+var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
+// plainYAML puts a decoder's error in one line and in words of the file.
+func plainYAML(err error) error {
+	var te *yaml.TypeError
+	if !errors.As(err, &te) {
+		return err
+	}
+	return errors.New(unknownKey.ReplaceAllString(strings.Join(te.Errors, "; "), "unknown key $1"))
 }
 
 // allows returns the index of the allowance a rule falls under at a section, -1

@@ -67,7 +67,8 @@ func (t FDT) Bytes() []byte {
 	offStruct := 40 + len(reserve)
 	offStrings := offStruct + len(structure)
 	var b []byte
-	for _, v := range []int{0xd00dfeed, offStrings + len(names) + t.Slack, offStruct, offStrings, 40, 17, 16, 0, len(names), len(structure)} {
+	b = be.AppendUint32(b, 0xd00dfeed)
+	for _, v := range []int{offStrings + len(names) + t.Slack, offStruct, offStrings, 40, 17, 16, 0, len(names), len(structure)} {
 		b = be.AppendUint32(b, uint32(v))
 	}
 	b = append(append(append(b, reserve...), structure...), names...)
@@ -196,7 +197,7 @@ func fdtSamples() []Sample {
 	slack, external, position, tail := SmallFDT(), SmallFIT(), SmallFIT(), SmallFIT()
 	slack.Slack = 10
 	external.External = true
-	position.External, position.Position = true, 0x800
+	position.External, position.Position = true, 0x580
 	tail.External, tail.Tail = true, []byte("after the end")
 	return []Sample{
 		{"fdt", "fdt", SmallFDT().Bytes()},

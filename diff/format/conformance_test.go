@@ -191,6 +191,9 @@ func TestHuge(t *testing.T) {
 			"\xff\xff\xff\xff\xff\xff\xff\x7f", "77777777",
 		} {
 			for i := range b {
+				if around := b[max(0, i-16):min(len(b), i+24)]; len(bytes.Trim(around, "\x00")) == 0 {
+					continue // far from any field
+				}
 				copy(b[i:], field)
 				try(t, by, b)
 				copy(b, s.Data)

@@ -2,11 +2,14 @@ package format_test
 
 import (
 	"bytes"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/difftest"
+	"github.com/assaylab/assay/diff/internal/dirimage"
 	"github.com/assaylab/assay/diff/ledger"
 )
 
@@ -104,5 +107,44 @@ func TestDirectoryRefused(t *testing.T) {
 	}
 	if _, err := parse(listed(t, "directory"), stream(file("a"), file("a/b"), file("a.b"))); err != nil {
 		t.Errorf("canonical order: %v", err)
+	}
+}
+
+// A real directory is laid out as what it holds.
+func TestDirectoryOpen(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("directories are read on Linux")
+	}
+	dir := tree(t)
+	img, err := dirimage.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	b := make([]byte, img.Size())
+	if _, err := img.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	root := layOut(t, "directory", b)
+	checkPlaces(t, root, b)
+	var names []string
+	for i := range root.Children {
+		names = append(names, root.Children[i].Name)
+	}
+	want := []string{
+		"/magic", ".", "empty", "file", "hard", "link", "long link", "sparse", "sub", "sub/block",
+		"sub/" + strings.Repeat("n", 120), "/end",
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
+	}
+	if s := part(t, root, "hard/target"); string(b[s.Off:s.End()]) != "file" {
+		t.Errorf("hard is linked to %q", b[s.Off:s.End()])
+	}
+	if s := part(t, root, "sparse/content"); s.Len != 11<<20+4 {
+		t.Errorf("sparse holds %d bytes", s.Len)
+	}
+	if end := root.Children[len(root.Children)-1].End(); end != img.Size() {
+		t.Errorf("the layout ends at %d of %d", end, img.Size())
 	}
 }

@@ -293,14 +293,16 @@ func Recheck(ctx context.Context, r io.Reader, ref, dep Image, t Tools) (*Ledger
 	for _, m := range l.Missing {
 		paths[Hole{Stream: m.Stream, Ref: m.Ref}] = m.Path
 	}
-	if err := l.Check(ctx, ref, dep, t); err != nil {
-		return nil, err
-	}
-	if l.Reference != reference {
+	replay := l.Check(ctx, ref, dep, t)
+	switch {
+	case replay != nil && !errors.Is(replay, ErrInvalid):
+		return nil, replay
+	case l.Reference != reference:
 		return nil, invalid("the reference is another image")
-	}
-	if l.Deployed != deployed {
+	case l.Deployed != deployed:
 		return nil, invalid("the deployed image is another")
+	case replay != nil:
+		return nil, replay
 	}
 	for i := range l.Missing {
 		l.Missing[i].Path = paths[l.Missing[i]]

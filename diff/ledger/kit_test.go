@@ -243,6 +243,31 @@ func tools() Tools {
 	}
 }
 
+// placed are tools whose parser gives this table for any extent, as "free@1".
+func placed(table hdrTable) Tools {
+	t := tools()
+	t.Places = func(context.Context, string, Image) (PlaceTable, error) { return table, nil }
+	return t
+}
+
+// anchored turns a table into entries, copying what stands between.
+func anchored(size int64, table hdrTable) []Entry {
+	var out []Entry
+	at := int64(0)
+	for i := range table {
+		f := &table[i]
+		if f.at.Off > at {
+			out = append(out, Entry{Op: OpCopy, Dep: Range{at, f.at.Off - at}, Ref: Range{at, f.at.Off - at}})
+		}
+		out = append(out, Entry{Op: f.spec.Op, Dep: f.at, Ref: f.at, Spec: &f.spec, Place: &Place{"free@1", Range{0, size}, f.name}})
+		at = f.at.End()
+	}
+	if at < size {
+		out = append(out, Entry{Op: OpCopy, Dep: Range{at, size - at}, Ref: Range{at, size - at}})
+	}
+	return out
+}
+
 // check runs the kernel over a ledger made of entries. Entries without Dep are
 // put where the account of their stream has come to: by the length of Ref, or
 // by Dep.Len where that is set.
@@ -291,15 +316,14 @@ func text(off, n int64, enc Enc) Entry {
 }
 
 // account proposes for a pair of hdr@1 images what an honest engine would:
-// equal bytes copied, differing fields proved, the rest left open.
+// equal bytes copied, differing fields proved, the rest left open. Both are of
+// one size.
 func account(ref, dep []byte) []Entry {
 	var out []Entry
 	at := int64(0)
-	plain := func(to int64, n int64) { // ref bytes up to to, paired with n bytes
-		for r, d := at, at; n > 0 && at < to; at++ {
-			_ = r
-			_ = d
-			if at < int64(len(ref)) && at < int64(len(dep)) && ref[at] == dep[at] {
+	plain := func(to int64) {
+		for ; at < to; at++ {
+			if ref[at] == dep[at] {
 				out = append(out, Entry{Op: OpCopy, Dep: Range{at, 1}, Ref: Range{at, 1}})
 			} else {
 				out = append(out, Entry{Dep: Range{at, 1}})
@@ -310,12 +334,12 @@ func account(ref, dep []byte) []Entry {
 		if bytes.Equal(ref[f.at.Off:f.at.End()], dep[f.at.Off:f.at.End()]) || f.at.Len == 0 {
 			continue
 		}
-		plain(f.at.Off, 1)
+		plain(f.at.Off)
 		e := field(ref, 0, f.name)
 		e.Dep = e.Ref
 		out = append(out, e)
 		at = f.at.End()
 	}
-	plain(int64(len(ref)), 1)
+	plain(int64(len(ref)))
 	return out
 }

@@ -39,7 +39,6 @@ type Rebuilt struct {
 	Tools   []sandbox.Tool `json:"tools"` // of the host, as the recipe names them
 	Env     []string       `json:"env"`   // NAME=VALUE, sorted
 	Outputs []OutputFiles  `json:"outputs"`
-	Logs    []File         `json:"logs"` // one per build
 }
 
 // File is a file by name and content.
@@ -65,8 +64,11 @@ type OutputFiles struct {
 
 // A Result is what n builds left.
 type Result struct {
-	Build       Rebuilt
-	Differences []Difference // between the outputs of the first build and of each other; none when all agree
+	Build       Rebuilt      `json:"build"`
+	Differences []Difference `json:"differences"` // between the outputs of the first build and of each other; none when all agree
+	// One per build. No part of Build: steps that run side by side print in any order, and the same builds may have
+	// other logs.
+	Logs []File `json:"logs"`
 
 	dir string
 }
@@ -184,7 +186,7 @@ func Rebuild(ctx context.Context, recipe *Recipe, o Options) (*Result, error) {
 	if n < 1 || n > maxBuilds {
 		return nil, fmt.Errorf("%d builds: from 1 to %d are possible", n, maxBuilds)
 	}
-	r := &Result{dir: o.OutDir, Build: Rebuilt{
+	r := &Result{dir: o.OutDir, Differences: []Difference{}, Build: Rebuilt{
 		Recipe: File{recipe.Name, recipe.Size, recipe.SHA256}, Builds: n, Env: recipe.Env, Tools: []sandbox.Tool{},
 	}}
 	b := &builder{recipe: recipe, options: o, result: r, config: sandbox.Config{
@@ -367,8 +369,7 @@ func (b *builder) log(number int) (io.Writer, func() error, error) {
 	sum := sha256.New()
 	size := new(counter)
 	return io.MultiWriter(kept, sum, size), func() error {
-		logs := &b.result.Build.Logs
-		*logs = append(*logs, File{buildName(number) + ".log", int64(*size), hex.EncodeToString(sum.Sum(nil))})
+		b.result.Logs = append(b.result.Logs, File{buildName(number) + ".log", int64(*size), hex.EncodeToString(sum.Sum(nil))})
 		return kept.Close()
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 )
@@ -44,7 +45,7 @@ func loadDetached(path string) ([]byte, Input, error) {
 	}
 	text := bytes.TrimSpace(b)
 	switch {
-	case bytes.HasPrefix(text, []byte("{")):
+	case bytes.HasPrefix(text, []byte("{")) && utf8.Valid(text): // a raw signature may begin with any byte
 		return nil, in, trouble("a sigstore bundle is given with --bundle", "the detached signature %q is JSON", in.Name)
 	case bytes.HasPrefix(text, []byte("-----BEGIN ")):
 		return nil, in, trouble("give the signature as cosign or openssl dgst writes it: raw or base64", "the detached signature %q is PEM or OpenPGP armour", in.Name)

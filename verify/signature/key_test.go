@@ -171,6 +171,25 @@ func TestDetached(t *testing.T) {
 	}
 }
 
+// TestRawSignatureOfAnyForm: raw bytes that begin or end like text are raw.
+func TestRawSignatureOfAnyForm(t *testing.T) {
+	l := newLab(t)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[byte]bool{}
+	for n := 0; len(seen) < 4; n++ {
+		message := fmt.Appendf(nil, "firmware %d", n)
+		sig := ed25519.Sign(key, message)
+		if first := sig[0]; strings.IndexByte("{ \n-", first) >= 0 && !seen[first] {
+			seen[first] = true
+			l.write("fw.bin", message)
+			wantOK(t, l.detached(key.Public(), sig))
+		}
+	}
+}
+
 // TestEmptyArtifact: nothing can be signed too, and only by its own signature.
 func TestEmptyArtifact(t *testing.T) {
 	l := newLab(t)

@@ -121,7 +121,7 @@ func launch(ctx context.Context, c *Config, b Backend, log *logWriter) (*reply, 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if b == Bwrap && log.left == min(maxLog, c.Limits.Output)-int64(len(log.last)) && strings.HasPrefix(string(log.last), "bwrap:") {
+		if b == Bwrap && strings.HasPrefix(string(log.last), "bwrap:") {
 			return &reply{Setup: strings.TrimSpace(strings.TrimPrefix(string(log.last), "bwrap:"))}, nil
 		}
 		if writeErr != nil && !errors.Is(writeErr, unix.EPIPE) {

@@ -156,6 +156,9 @@ func setStage(c *Config, unpackRootfs func(dir string) error) error {
 	for _, name := range devices {
 		s.do("making /dev/"+name, func() error { return emptyFile(base + "/dev/" + name) })
 		s.mount("/dev/"+name, base+"/dev/"+name, "", unix.MS_BIND, "")
+		s.do("restricting /dev/"+name, func() error {
+			return unix.MountSetattr(unix.AT_FDCWD, base+"/dev/"+name, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC})
+		})
 	}
 	for name, target := range map[string]string{
 		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",

@@ -188,6 +188,7 @@ func TestWhatABuildSees(t *testing.T) {
 	t.Setenv("SECRET_TOKEN", "of the host")
 	cases := []struct{ name, script, want string }{
 		{"user", `id -u; id -g; id -un`, "1000\n1000\nbuild\n"},
+		{"who it is on the host", `read inside outside count </proc/self/uid_map; echo $inside $outside $count`, fmt.Sprintf("1000 %d 1\n", hostUser())},
 		{"host name", `uname -n; cat /proc/sys/kernel/hostname`, HostName + "\n" + HostName + "\n"},
 		{"environment", `env | grep -v -e ^_= -e ^PWD= | sort`, "HOME=" + Home + "\nPATH=" + Path + "\nTZ=UTC\n"},
 		{"mask", `umask; touch a; stat -c %a a`, "0022\n644\n"},
@@ -217,6 +218,14 @@ func TestWhatABuildSees(t *testing.T) {
 			})
 		}
 	})
+}
+
+// hostUser is the user of the host that builds run as.
+func hostUser() int {
+	if uid := os.Geteuid(); uid != 0 {
+		return uid
+	}
+	return nobody
 }
 
 func TestWhatABuildCannotDo(t *testing.T) {
@@ -300,9 +309,10 @@ func TestSetUserIDHasNoEffect(t *testing.T) {
 	onBackends(t, func(t *testing.T, b Backend) {
 		_, out := build{
 			backend: b, outputs: []string{"out"},
-			script: `cp /usr/bin/id /build/id; chmod 6755 /build/id 2>/dev/null || true
-				for p in /build/id "$(command -v su || true)"; do test -n "$p"; done
-				{ /build/id -u; /build/id -g; awk '$5 != "/proc" && $6 !~ /nosuid/ && $5 !~ "^/dev/" {print "suid allowed: " $5}' /proc/self/mountinfo; } >out`,
+			script: `cp /usr/bin/id /build/id; chmod 6755 /build/id
+				{ /build/id -u; /build/id -g; while read a b c d place options e; do
+					case ,$options, in *,nosuid,*) ;; *) echo "$place allows set-user-id" ;; esac
+				done </proc/self/mountinfo; } >out`,
 		}.must(t)
 		if out["out"] != "1000\n1000\n" {
 			t.Errorf("got %q", out["out"])
@@ -576,6 +586,12 @@ func TestSources(t *testing.T) {
 		if out["out"] != want {
 			t.Errorf("got %q, want %q", out["out"], want)
 		}
+		// So many files that the first process collects its garbage more than once while it runs.
+		var many []entry
+		for i := range 4000 {
+			many = append(many, entry{name: fmt.Sprintf("d%d/f%d", i%10, i), body: "x"})
+		}
+		build{backend: b, sources: map[string][]byte{"/src": tarOf(many...)}, script: `test $(cat /src/*/* | wc -c) = 4000`}.must(t)
 		// A source that changes between its check and its use.
 		file := filepath.Join(t.TempDir(), "changing")
 		if err := os.WriteFile(file, []byte("changed"), 0o644); err != nil {
@@ -668,6 +684,92 @@ func TestToolDirs(t *testing.T) {
 		}.must(t)
 		if out["out"] != "made by a tool\n" {
 			t.Errorf("got %q", out["out"])
+		}
+	})
+}
+
+const (
+	nested = "ASSAY_TEST_NESTED" // run as a step of a sandbox
+	orphan = "ASSAY_TEST_ORPHAN" // run to be killed
+)
+
+// In a sandbox none can be made, and the error says why.
+func TestUnavailable(t *testing.T) {
+	if os.Getenv(nested) != "" {
+		_, err := Run(t.Context(), Config{Limits: defaults})
+		var none *UnavailableError
+		if !errors.As(err, &none) || !strings.Contains(err.Error(), "native: ") || !strings.Contains(err.Error(), "bwrap: ") || !strings.Contains(none.Hint(), "install bubblewrap") {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
+	dir, err := os.MkdirTemp("", "nested-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "nested.test")
+	for _, err := range []error{os.Chmod(dir, 0o755), os.WriteFile(program, self, 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, _ := build{toolDirs: []string{dir}, env: []string{nested + "=1"}, steps: []Step{{program, "-test.run=^TestUnavailable$", "-test.v"}}}.must(t)
+	if !strings.Contains(log, "--- PASS: TestUnavailable") {
+		t.Error(log)
+	}
+	t.Setenv("PATH", dir)
+	_, err = Run(t.Context(), Config{Limits: defaults, Backend: Bwrap})
+	var none *UnavailableError
+	if !errors.As(err, &none) || !strings.Contains(err.Error(), "bwrap is not installed") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// When the parent is killed everything in the sandbox dies with it. Every process but those of the build holds the
+// write end of a pipe; at its end none of them is left, and the kernel kills the others with the first.
+func TestDeathOfTheParent(t *testing.T) {
+	if os.Getenv(orphan) != "" {
+		Run(t.Context(), Config{Backend: Backend(os.Getenv(orphan)), Limits: defaults, Log: os.Stdout, Env: []string{"PATH=" + Path}, Steps: []Step{
+			{"/bin/sh", "-c", `trap '' TERM HUP; echo started; while :; do :; done`},
+		}})
+		return
+	}
+	onBackends(t, func(t *testing.T, b Backend) {
+		build{backend: b, script: "true"}.must(t) // or skip
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer read.Close()
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestDeathOfTheParent$")
+		cmd.Env = append(os.Environ(), orphan+"="+string(b))
+		cmd.ExtraFiles = []*os.File{write}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		write.Close()
+		text := make([]byte, 0, 4096)
+		for !bytes.Contains(text, []byte("\nstarted\n")) {
+			n, err := out.Read(text[len(text):cap(text)])
+			if err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			text = text[:len(text)+n]
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		read.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := io.ReadAll(read); err != nil {
+			t.Errorf("the sandbox outlives its parent: %v", err)
 		}
 	})
 }
