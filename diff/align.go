@@ -35,8 +35,10 @@ type aligner struct {
 	a, b     []byte
 }
 
-func newAligner(ctx context.Context, ref, dep io.ReaderAt) *aligner {
-	return &aligner{ctx: ctx, ref: ref, dep: dep, a: make([]byte, chunk), b: make([]byte, chunk)}
+// newAligner returns an aligner of two streams, neither longer than size.
+func newAligner(ctx context.Context, ref, dep io.ReaderAt, size int64) *aligner {
+	n := min(size, chunk)
+	return &aligner{ctx: ctx, ref: ref, dep: dep, a: make([]byte, n), b: make([]byte, n)}
 }
 
 // equal says whether two ranges hold the same bytes.
@@ -166,7 +168,7 @@ func (al *aligner) middle(r, d ledger.Range, block int64) ([]run, error) {
 		if diagonal != nil {
 			return diagonal, nil
 		}
-		return []run{{ref: r, dep: d}}, nil
+		return al.ends(r, d)
 	}
 	var runs []run
 	rat, dat := r.Off, d.Off
@@ -195,6 +197,32 @@ func (al *aligner) middle(r, d ledger.Range, block int64) ([]run, error) {
 		rat, dat = f.ref+f.n, f.dep+f.n
 	}
 	return runs, hole(r.End(), d.End())
+}
+
+// ends aligns ranges of two lengths that share no block: on the diagonal from
+// their start or, where that does not fit, from their end, with the bytes that
+// one has more as a run at the other end.
+func (al *aligner) ends(r, d ledger.Range) ([]run, error) {
+	n := min(r.Len, d.Len)
+	if n > 0 && n <= fineHole {
+		runs, differing, err := al.diagonal(ledger.Range{Off: r.Off, Len: n}, ledger.Range{Off: d.Off, Len: n})
+		if err != nil {
+			return nil, err
+		}
+		if differing <= n/2 {
+			return append(runs, run{ref: cut(r, n), dep: cut(d, n)}), nil
+		}
+		rn, dn := r.Len-n, d.Len-n
+		runs, differing, err = al.diagonal(cut(r, rn), cut(d, dn))
+		if err != nil {
+			return nil, err
+		}
+		if differing <= n/2 {
+			head := run{ref: ledger.Range{Off: r.Off, Len: rn}, dep: ledger.Range{Off: d.Off, Len: dn}}
+			return append([]run{head}, runs...), nil
+		}
+	}
+	return []run{{ref: r, dep: d}}, nil
 }
 
 // diagonal compares ranges of one length byte by byte.

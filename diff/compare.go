@@ -168,14 +168,13 @@ type here struct {
 	path   string
 	same   string // the path under which the section is listed if it is identical
 	depth  int
-	format string       // of the layout around r, "" at the top
-	extent ledger.Range // of that layout in the reference stream
-	limit  string       // a limit that kept the layer closed
+	place  *ledger.Place // the layout around r, and those around it
+	limit  string        // a limit that kept the layer closed
 }
 
 func (w *walker) stratum(k int) error {
 	w.k, w.s = k, w.strata[k]
-	w.al = newAligner(w.ctx, w.s.ref, w.s.dep)
+	w.al = newAligner(w.ctx, w.s.ref, w.s.dep, max(w.s.ref.size, w.s.dep.size))
 	w.ref, w.settled = 0, 0
 	err := w.pair(here{r: &w.s.ref.root, d: &w.s.dep.root, path: w.s.path, same: w.s.path, depth: w.s.depth})
 	if err != nil {
@@ -200,18 +199,19 @@ func (w *walker) pair(h here) error {
 		if err != nil {
 			return err
 		}
-		if same {
+		if same && !w.follows(h) {
 			h.path = h.same
 			w.copy(h.r.Range(), h.d.Off, h)
 			return nil
 		}
 	}
 	if h.r.Spec != nil {
-		if rule := w.rules[h.r.Spec.Op]; rule != nil && h.format != "" && (h.d.Len > 0 || h.r.Spec.Op == ledger.OpFill) {
+		if rule := w.rules[h.r.Spec.Op]; rule != nil && h.place != nil && (h.d.Len > 0 || h.r.Spec.Op == ledger.OpFill) {
+			place := *h.place
+			place.Field = h.r.Name
 			w.emit(ledger.Entry{
-				Dep: h.d.Range(), Op: h.r.Spec.Op, Ref: h.r.Range(), Spec: h.r.Spec,
-				Place: &ledger.Place{Format: h.format, At: h.extent, Field: h.r.Name},
-				Path:  h.path, Rule: rule.Name, Note: rule.Because,
+				Dep: h.d.Range(), Op: h.r.Spec.Op, Ref: h.r.Range(), Spec: h.r.Spec, Place: &place,
+				Path: h.path, Rule: rule.Name, Note: rule.Because,
 			})
 			w.ref = h.r.End()
 			return nil
@@ -229,13 +229,40 @@ func (w *walker) pair(h here) error {
 		rk, dk := kids(h.r, h.rp), kids(h.d, h.dp)
 		if len(rk) > 0 && len(dk) > 0 && h.r.Format == h.d.Format {
 			if h.r.Format != "" {
-				h.format, h.extent = h.r.Format, h.r.Range()
+				h.place = &ledger.Place{Format: h.r.Format, At: h.r.Range(), In: h.place}
 				h.depth++
 			}
 			return w.children(h, rk, dk)
 		}
 	}
 	return w.leaf(h)
+}
+
+// maxFollowed bounds the identical sections searched for checksums, in bytes.
+const maxFollowed = 64 << 10
+
+// follows says whether an identical section holds a checksum over bytes outside
+// it. Those differ, or the section would not be looked at by itself; so the
+// checksum has to be proved, or stands there stale.
+func (w *walker) follows(h here) bool {
+	return h.r.Len <= maxFollowed && h.place != nil && h.r.Codec == "" && follower(h.r, h.rp, h.r.Range())
+}
+
+func follower(s, parent *Section, in ledger.Range) bool {
+	if sp := s.Spec; sp != nil && sp.Op == ledger.OpSum {
+		for _, o := range sp.Over {
+			if !in.Contains(o.Range) {
+				return true
+			}
+		}
+	}
+	ks := kids(s, parent)
+	for i := range ks {
+		if follower(&ks[i], s, in) {
+			return true
+		}
+	}
+	return false
 }
 
 // openBoth lays out both sections, and notes what kept one closed.
@@ -367,7 +394,7 @@ func (w *walker) carry(h *here) (bool, error) {
 	if err != nil || ds == nil {
 		return false, err
 	}
-	inner := newAligner(w.ctx, rs, ds)
+	inner := newAligner(w.ctx, rs, ds, max(rs.size, ds.size))
 	same, err := inner.equal(ledger.Range{Len: rs.size}, ledger.Range{Len: ds.size})
 	if err != nil {
 		return false, err

@@ -13,7 +13,7 @@ type Limits struct {
 	MaxExpanded int64         // bytes all decoders may write, together; default 16 GiB
 	MaxRatio    int64         // output : input of one decoder, past 64 MiB of output; default 200
 	MaxDepth    int           // layers within layers; default 32
-	MaxNodes    int64         // sections laid out, both images together; default 4 Mi
+	MaxNodes    int64         // sections laid out, both images together; default 1.5 Mi
 	MaxDict     int64         // dictionary or window of one decoder, in bytes; default 64 MiB
 	Timeout     time.Duration // of the whole comparison; default none
 }
@@ -23,7 +23,7 @@ const (
 	DefaultMaxExpanded = 16 << 30
 	DefaultMaxRatio    = 200
 	DefaultMaxDepth    = 32
-	DefaultMaxNodes    = 4 << 20
+	DefaultMaxNodes    = 3 << 19
 	DefaultMaxDict     = 64 << 20
 )
 

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"sort"
 	"strings"
 
 	"github.com/assaylab/assay/diff/ledger"
@@ -22,41 +23,92 @@ func (w *walker) moves() error {
 	if !any || w.s.ref.size < minMove {
 		return nil
 	}
-	whole := ledger.Range{Len: w.s.ref.size}
-	ix, err := w.al.index(whole, coarse)
+	ix, err := w.al.index(ledger.Range{Len: w.s.ref.size}, coarse)
 	if err != nil {
 		return err
 	}
 	var out []ledger.Entry
-	for _, e := range w.s.entries {
-		if e.Op != ledger.OpNone || e.Dep.Len < minMove {
-			out = append(out, e)
-			continue
-		}
-		found, err := w.al.find(ix, whole, e.Dep)
-		if err != nil {
-			return err
-		}
-		rest := e
-		for _, m := range found {
-			if n := m.dep - rest.Dep.Off; n > 0 {
-				head := rest
-				head.Dep.Len = n
-				out = append(out, head)
+	for rest := w.s.entries; len(rest) > 0; {
+		whole, n := torn(rest)
+		if n > 1 {
+			found, err := w.find(ix, whole)
+			if err != nil {
+				return err
 			}
-			moved := rest
-			moved.Dep = ledger.Range{Off: m.dep, Len: m.n}
-			moved.Op, moved.From, moved.Ref = ledger.OpMove, w.k, ledger.Range{Off: m.ref, Len: m.n}
-			moved.Note = fmt.Sprintf("stands in the reference at 0x%x, %s", m.ref, w.name(w.s, moved.Ref))
-			out = append(out, moved)
-			rest.Dep = cut(rest.Dep, m.dep+m.n-rest.Dep.Off)
+			if covered(found) >= whole.Dep.Len/4*3 {
+				out, rest = w.moved(out, whole, found), rest[n:]
+				continue
+			}
 		}
-		if rest.Dep.Len > 0 {
-			out = append(out, rest)
+		for _, e := range rest[:n] {
+			found, err := w.find(ix, e)
+			if err != nil {
+				return err
+			}
+			out = w.moved(out, e, found)
 		}
+		rest = rest[n:]
 	}
 	w.s.entries = out
 	return nil
+}
+
+// torn returns the unexplained run that es begins with and of how many entries
+// it is. Where other bytes stand in the place of some, a few are the same by
+// chance: such copies, too short to mean anything, are part of the run.
+func torn(es []ledger.Entry) (ledger.Entry, int) {
+	run, n := es[0], 1
+	if run.Op != ledger.OpNone {
+		return run, n
+	}
+	for n+1 < len(es) {
+		c, e := &es[n], &es[n+1]
+		if c.Op != ledger.OpCopy || c.Dep.Len >= fineBlock || e.Op != ledger.OpNone ||
+			c.Path != run.Path || e.Path != run.Path || e.Limit != run.Limit || e.Note != run.Note {
+			break
+		}
+		run.Dep.Len = e.Dep.End() - run.Dep.Off
+		n += 2
+	}
+	return run, n
+}
+
+// find looks for an unexplained entry's bytes in the whole reference.
+func (w *walker) find(ix *index, e ledger.Entry) ([]match, error) {
+	if e.Op != ledger.OpNone || e.Dep.Len < minMove {
+		return nil, nil
+	}
+	return w.al.find(ix, ledger.Range{Len: w.s.ref.size}, e.Dep)
+}
+
+func covered(found []match) int64 {
+	n := int64(0)
+	for _, m := range found {
+		n += m.n
+	}
+	return n
+}
+
+// moved appends e to out, less what was found elsewhere, which it appends as
+// moves.
+func (w *walker) moved(out []ledger.Entry, e ledger.Entry, found []match) []ledger.Entry {
+	for _, m := range found {
+		if n := m.dep - e.Dep.Off; n > 0 {
+			head := e
+			head.Dep.Len = n
+			out = append(out, head)
+		}
+		moved := e
+		moved.Dep = ledger.Range{Off: m.dep, Len: m.n}
+		moved.Op, moved.From, moved.Ref = ledger.OpMove, w.k, ledger.Range{Off: m.ref, Len: m.n}
+		moved.Note = fmt.Sprintf("stands in the reference at 0x%x, %s", m.ref, w.name(w.s, moved.Ref))
+		out = append(out, moved)
+		e.Dep = cut(e.Dep, m.dep+m.n-e.Dep.Off)
+	}
+	if e.Dep.Len > 0 || len(found) == 0 {
+		out = append(out, e)
+	}
+	return out
 }
 
 // name tells where in the reference of s a range stands: the sections it takes
@@ -83,9 +135,9 @@ func (w *walker) name(s *stratum, r ledger.Range) string {
 func locate(s, parent *Section, path string, r ledger.Range, out []string) []string {
 	ks := kids(s, parent)
 	hit := false
-	for i := range ks {
+	for i := sort.Search(len(ks), func(i int) bool { return ks[i].End() > r.Off }); i < len(ks) && ks[i].Off < r.End(); i++ {
 		c := &ks[i]
-		if c.Len == 0 || c.End() <= r.Off || c.Off >= r.End() {
+		if c.Len == 0 {
 			continue
 		}
 		hit = true

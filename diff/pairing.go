@@ -65,10 +65,12 @@ func sortBy[T any](s []T, less func(a, b T) bool) {
 const maxName = 160
 
 // join appends a section to a path: members with a slash, parts of the
-// structure with a colon.
+// structure with a colon. A file's content goes by the name of the file.
 func join(path string, s *Section) string {
 	name := Escape(s.Name)
 	switch {
+	case s.Name == "content" && s.Role == RolePayload && path != "":
+		return path
 	case path == "" || strings.HasSuffix(path, ">"):
 		return path + name
 	case s.Role == RoleMember:

@@ -209,3 +209,18 @@ func field(s, parent *Section, at ledger.Range, name string) (*ledger.Spec, bool
 	}
 	return nil, false
 }
+
+// Opens implements ledger.PlaceTable.
+func (t *placeTable) Opens(at ledger.Range) bool { return opens(&t.root, nil, at) }
+
+func opens(s, parent *Section, at ledger.Range) bool {
+	ks := kids(s, parent)
+	i := sort.Search(len(ks), func(i int) bool { return ks[i].End() >= at.End() })
+	for ; i < len(ks) && ks[i].Off <= at.Off; i++ {
+		c := &ks[i]
+		if c.Range() == at && c.Open || c.Range().Contains(at) && opens(c, s, at) {
+			return true
+		}
+	}
+	return false
+}

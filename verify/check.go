@@ -21,10 +21,11 @@ import (
 // CheckOptions are what checking a delivery takes besides Options.
 type CheckOptions struct {
 	Options
-	Policy  string          // in place of the delivery's, if set
-	Sandbox sandbox.Backend // that rebuilds
-	WorkDir string          // where the rebuild's outputs and logs go; must exist
-	Say     func(string)    // told what happens, one line at a time
+	Policy   string          // in place of the delivery's, if set
+	Sandbox  sandbox.Backend // that rebuilds
+	ToolDirs []string        // directories of the host that the build sees beside /usr
+	WorkDir  string          // where the rebuild's outputs and logs go; must exist
+	Say      func(string)    // told what happens, one line at a time
 }
 
 // Check is the main job: it verifies the signatures of a delivery, brings its
@@ -147,7 +148,8 @@ func bringReference(ctx context.Context, d *Delivery, o CheckOptions) (*referenc
 		return nil, "", err
 	}
 	res, err := reference.Rebuild(ctx, recipe, reference.Options{
-		Sandbox: o.Sandbox, OutDir: filepath.Join(o.WorkDir, "rebuild"), LogDir: filepath.Join(o.WorkDir, "logs"), Progress: o.Say,
+		Sandbox: o.Sandbox, ToolDirs: o.ToolDirs, Progress: o.Say,
+		OutDir: filepath.Join(o.WorkDir, "rebuild"), LogDir: filepath.Join(o.WorkDir, "logs"),
 	})
 	switch {
 	case err != nil && reference.Undecided(err):

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -209,10 +210,24 @@ func readReport(path string) (*Report, error) {
 	if err := d.Decode(r); err != nil {
 		return nil, unsound("%s: %v", ReportFile, err)
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, unsound("%s: there is more than one report in it", ReportFile)
+	}
 	if r.Schema != Schema {
 		return nil, unsound("%s: schema %.80q is not %s", ReportFile, r.Schema, Schema)
 	}
 	return r, nil
+}
+
+// containsAll says whether every one of want is in have: a run may have reasons
+// besides those in the bytes.
+func containsAll(have, want []string) bool {
+	for _, w := range want {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	return true
 }
 
 // agrees holds a stored report against the ledger, judged anew.
@@ -252,6 +267,8 @@ func agrees(r *Report, l *ledger.Ledger) error {
 		return unsound("the report is about another ledger")
 	case r.Verdict != want:
 		return unsound("its verdict is %s, the ledger gives %s", r.Verdict, want)
+	case !containsAll(r.Reasons, again.Reasons):
+		return unsound("its reasons are not the ledger's")
 	case r.Totals != again.Totals || r.FreeBits != again.FreeBits:
 		return unsound("its totals are not the ledger's")
 	case r.Deployed.Size != l.Deployed.Size || r.Deployed.SHA256 != hex.EncodeToString(l.Deployed.Sum[:]):

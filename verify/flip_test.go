@@ -15,12 +15,11 @@ import (
 // layer; the standard policy accepts one only for a value in a field of time,
 // and says so of that byte.
 func TestFlip(t *testing.T) {
-	samples := difftest.Samples()
-	for _, n := range difftest.Nested() {
-		samples = append(samples, n)
-	}
-	for _, s := range samples {
-		t.Run(s.Name, func(t *testing.T) { flip(t, s.Data) })
+	for _, s := range append(difftest.Samples(), difftest.Nested()...) {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			flip(t, s.Data)
+		})
 	}
 }
 
@@ -67,11 +66,11 @@ func flip(t *testing.T, ref []byte) {
 	t.Logf("%d of %d bytes may hold other values", accepted, len(ref))
 }
 
-// stride goes byte by byte, and where the sample is large and tests are to be
-// short faster through runs of zeros.
+// stride goes byte by byte, but faster through long runs of zeros where the
+// sample is large or tests are to be short.
 func stride(b []byte, i int) int {
 	const run = 64
-	if testing.Short() && len(b) > 4<<10 && i > run && i+2*run < len(b) && bytes.Count(b[i-run:i+2*run], []byte{0}) == 3*run {
+	if (testing.Short() || len(b) > 4<<10) && i > run && i+2*run < len(b) && bytes.Count(b[i-run:i+2*run], []byte{0}) == 3*run {
 		return 13
 	}
 	return 1

@@ -42,17 +42,26 @@ type judge struct {
 	budget []int64          // what is left of each allowance
 	uses   [][]int          // of each stream: the entries that use its reference, in order
 
+	refused []*ledger.Entry // checksums that do not fit, the first few
+
 	against, limited int64 // findings that reject; bytes that stay undecided
 }
 
+// find takes a finding about bytes of a deployed stream, or about what a derived
+// one lacks.
+// maxRefused bounds the checksums that explained fields are held against.
+const maxRefused = 64
+
 func (j *judge) find(f Finding) {
 	root := j.roots[f.Stream]
-	if f.Kind != KindMissing || f.Stream != 0 {
-		if f.Stream == 0 {
-			root = ledger.Range{Off: f.Offset, Len: f.Length}
-		}
-		f.RootOffset, f.RootLength = &root.Off, &root.Len
+	if f.Stream == 0 {
+		root = ledger.Range{Off: f.Offset, Len: f.Length}
 	}
+	f.RootOffset, f.RootLength = &root.Off, &root.Len
+	j.add(f)
+}
+
+func (j *judge) add(f Finding) {
 	j.Findings = append(j.Findings, f)
 	if f.Kind == KindLimit {
 		j.limited += f.Length
@@ -62,6 +71,12 @@ func (j *judge) find(f Finding) {
 }
 
 func (j *judge) entries() {
+	for i := range j.l.Entries {
+		e := &j.l.Entries[i]
+		if e.Op == ledger.OpSum && e.Verdict == ledger.Unexplained && len(j.refused) < maxRefused {
+			j.refused = append(j.refused, e)
+		}
+	}
 	var last *ledger.Entry // of the finding made last
 	for i := range j.l.Entries {
 		e := &j.l.Entries[i]
@@ -107,6 +122,16 @@ func (j *judge) entries() {
 }
 
 func (j *judge) disallowed(e *ledger.Entry) string {
+	for _, sum := range j.refused {
+		if sum.Stream != e.Stream {
+			continue
+		}
+		for _, o := range sum.Spec.Over {
+			if !o.Inner && o.Contains(e.Ref) {
+				return fmt.Sprintf("explained by %s, but the checksum %s that covers it does not fit", e.Rule, sum.Path)
+			}
+		}
+	}
 	if !j.p.Explained {
 		return fmt.Sprintf("explained by %s, and policy %s allows no difference", e.Rule, j.p.Name)
 	}
@@ -160,6 +185,10 @@ func (j *judge) missing() {
 			f.Kind = KindLimit
 			f.Message = fmt.Sprintf("reference bytes not found inside a layer that the limit on %s kept closed", limit)
 		}
+		if m.Stream == 0 {
+			j.add(f) // the deployed image has no place for them
+			continue
+		}
 		j.find(f)
 	}
 }
@@ -207,11 +236,19 @@ func (j *judge) limitAt(m ledger.Hole) string {
 	return limit
 }
 
+// bits holds what is free outside the layers that a limit kept closed against
+// the policy; inside them, nothing is known to be free.
 func (j *judge) bits() {
-	if j.p.Explained && j.against == 0 && j.l.FreeBits > j.p.FreeBits {
+	free := j.l.FreeBits
+	for i := range j.l.Entries {
+		if e := &j.l.Entries[i]; e.Limit != "" {
+			free -= e.Bits
+		}
+	}
+	if j.p.Explained && j.against == 0 && free > j.p.FreeBits {
 		j.find(Finding{
 			Kind: KindDisallowed, Path: ".", Length: j.l.Deployed.Size,
-			Message: fmt.Sprintf("%d bits are free in all, policy %s allows %d", j.l.FreeBits, j.p.Name, j.p.FreeBits),
+			Message: fmt.Sprintf("%d bits are free in all, policy %s allows %d", free, j.p.Name, j.p.FreeBits),
 		})
 	}
 }

@@ -15,7 +15,7 @@ func (p *program) checkCommand() *cobra.Command {
 		limits           limitFlags
 		output           outputFlags
 		policy, evidence string
-		box              string
+		box              sandboxFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "check DELIVERY.yaml",
@@ -51,7 +51,7 @@ report, the ledger, the rebuilt reference and the build logs, and
 			if !report.Known(output.format) {
 				return misuse(cmd, "%v", report.Unknown(output.format))
 			}
-			back, err := backend(cmd, box)
+			back, err := box.choice(cmd)
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ report, the ledger, the rebuilt reference and the build logs, and
 			}
 			out, err := verify.Check(cmd.Context(), d, verify.CheckOptions{
 				Options: verify.Options{Version: version, Limits: l, Progress: p.progress(&output)},
-				Policy:  policy, Sandbox: back, WorkDir: work, Say: p.say(&output),
+				Policy:  policy, Sandbox: back, ToolDirs: box.tools, WorkDir: work, Say: p.say(&output),
 			})
 			if err != nil {
 				return err
@@ -82,16 +82,16 @@ report, the ledger, the rebuilt reference and the build logs, and
 	output.add(f, report.Formats...)
 	f.StringVar(&policy, "policy", "", "identical, standard, or a policy file, in place of the delivery's")
 	f.StringVar(&evidence, "evidence", "", "store all evidence in this new or empty folder")
-	addSandbox(f, &box)
+	box.add(f)
 	limits.add(f)
 	return cmd
 }
 
-// backend reads the --sandbox flag.
-func backend(cmd *cobra.Command, name string) (sandbox.Backend, error) {
-	switch b := sandbox.Backend(name); b {
+// choice reads the --sandbox flag.
+func (s *sandboxFlags) choice(cmd *cobra.Command) (sandbox.Backend, error) {
+	switch b := sandbox.Backend(s.backend); b {
 	case sandbox.Auto, sandbox.Native, sandbox.Bwrap:
 		return b, nil
 	}
-	return "", misuse(cmd, "unknown sandbox %q; one of auto, native, bwrap", name)
+	return "", misuse(cmd, "unknown sandbox %q; one of auto, native, bwrap", s.backend)
 }

@@ -14,15 +14,23 @@ import (
 	"github.com/assaylab/assay/verify/report"
 )
 
-func addSandbox(f *pflag.FlagSet, box *string) {
-	f.StringVar(box, "sandbox", "auto", "auto, native (own namespaces) or bwrap")
+// sandboxFlags say how a reference is rebuilt.
+type sandboxFlags struct {
+	backend string
+	tools   []string
+}
+
+func (s *sandboxFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&s.backend, "sandbox", "auto", "auto, native (own namespaces) or bwrap")
+	f.StringArrayVar(&s.tools, "tool-dir", nil, "show this directory of the host to the build too, read-only (repeatable)")
 }
 
 func (p *program) rebuildCommand() *cobra.Command {
 	var (
-		output   outputFlags
-		box, dir string
-		builds   int
+		output outputFlags
+		box    sandboxFlags
+		dir    string
+		builds int
 	)
 	cmd := &cobra.Command{
 		Use:   "rebuild RECIPE.yaml",
@@ -47,7 +55,7 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 			if !report.Known(output.format) {
 				return misuse(cmd, "%v", report.Unknown(output.format))
 			}
-			back, err := backend(cmd, box)
+			back, err := box.choice(cmd)
 			if err != nil {
 				return err
 			}
@@ -65,7 +73,8 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 				return err
 			}
 			res, err := reference.Rebuild(cmd.Context(), recipe, reference.Options{
-				Sandbox: back, OutDir: out, LogDir: filepath.Join(out, "logs"), Builds: builds, Progress: p.say(&output),
+				Sandbox: back, OutDir: out, LogDir: filepath.Join(out, "logs"), ToolDirs: box.tools,
+				Builds: builds, Progress: p.say(&output),
 			})
 			if err != nil {
 				return err
@@ -105,6 +114,6 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 	output.add(f, report.Formats...)
 	f.StringVar(&dir, "out", "", "keep outputs and logs in this new or empty folder")
 	f.IntVar(&builds, "builds", 0, "how often to build, in place of what the recipe says")
-	addSandbox(f, &box)
+	box.add(f)
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/sandbox"
@@ -21,6 +22,8 @@ import (
 
 // version is what this program calls itself; a release sets it.
 var version = "0.1.0-dev"
+
+const memoryLimit = 208 << 20 // bytes
 
 // A program is one run of the command line.
 type program struct {
@@ -40,6 +43,9 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	if sandbox.IsInit(args) {
 		return sandbox.Init()
 	}
+	// Near this much heap the collector works harder; what is held is bounded by
+	// the limits, and garbage must not double it.
+	debug.SetMemoryLimit(memoryLimit)
 	p := &program{stdout: stdout, stderr: stderr}
 	defer func() {
 		if x := recover(); x != nil {
@@ -85,9 +91,13 @@ func (p *program) fail(err error) int {
 	fmt.Fprintf(p.stderr, "assay: error: %v\n", err)
 	code, hint := verify.ExitTrouble, ""
 	var usage *usageError
+	var limit *diff.LimitError
+	var none *sandbox.UnavailableError
 	var mismatch *reference.MismatchError
 	var sig *signature.Error
 	switch {
+	case errors.As(err, &limit):
+		code, hint = verify.ExitUndecided, "raise the limit with the flag of its name, see --help"
 	case errors.Is(err, verify.ErrEvidence):
 		code, hint = verify.ExitRejected, "do not trust this evidence; make it anew with assay diff or assay check --evidence DIR"
 	case errors.As(err, &mismatch):
@@ -97,6 +107,8 @@ func (p *program) fail(err error) int {
 		if sig.Kind == signature.Limit {
 			code = verify.ExitUndecided
 		}
+	case errors.As(err, &none):
+		code, hint = verify.ExitUndecided, none.Hint()
 	case reference.Undecided(err):
 		code = verify.ExitUndecided
 		for _, line := range reference.Tail(err) {

@@ -54,7 +54,7 @@ func (w *elfWriter) fields(values ...any) {
 		if a, ok := v.(uint64); ok && w.bits == 32 { // an address
 			v = uint32(a)
 		}
-		binary.Write(w, w.order, v) //nolint:errcheck // a Buffer takes everything
+		_ = binary.Write(w, w.order, v) // a Buffer takes everything
 	}
 }
 

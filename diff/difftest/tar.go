@@ -172,10 +172,13 @@ func tarSamples() []Sample {
 	})
 	binary256 := with(file("gnu", "binary", "sizes in base 256"), func(e *TarEntry) {
 		e.Edit = func(h []byte) {
-			for _, f := range []struct{ off, v int }{{124, 17}, {136, 1 << 33}} {
+			for _, f := range []struct {
+				off int
+				v   uint64
+			}{{124, 17}, {136, 1 << 33}} {
 				clear(h[f.off : f.off+12])
 				h[f.off] = 0x80
-				binary.BigEndian.PutUint64(h[f.off+4:], uint64(f.v))
+				binary.BigEndian.PutUint64(h[f.off+4:], f.v)
 			}
 		}
 	})

@@ -134,7 +134,7 @@ type cpioWalk struct {
 func (w *cpioWalk) header(off int64) (h cpioHeader, err error) {
 	const magic = 6
 	if off > w.in.Size-magic {
-		return h, errors.New("no header: the archive ends without " + cpioTrailer)
+		return h, errors.New("no header: the archive ends without its trailer")
 	}
 	if n, err := w.in.ReadAt(w.buf[:magic], off); n < magic {
 		return h, noEOF(err)
@@ -202,7 +202,11 @@ func parseCpio(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 	}
 	out[len(out)-1].Role = diff.RoleEnd
 	end := out[len(out)-1].End()
-	if pad, ok := cpioEnd(in, end); ok {
+	pad, ok, err := cpioEnd(in, end)
+	if err != nil {
+		return nil, fmt.Errorf("cpio: at %d: %w", end, err)
+	}
+	if ok {
 		if err := in.Budget.Node(1); err != nil {
 			return nil, err
 		}
@@ -214,13 +218,14 @@ func parseCpio(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 
 // cpioEnd returns the zeros after the trailer: up to the smallest block that
 // ends the input or, where none does, up to that of 512 bytes.
-func cpioEnd(in *diff.Input, end int64) (diff.Section, bool) {
+func cpioEnd(in *diff.Input, end int64) (diff.Section, bool, error) {
 	for _, block := range cpioBlocks {
-		if pad, ok := zeroFill(in, "block padding", 0, end, block); ok && pad.End() == in.Size {
-			return pad, true
+		pad, ok, err := zeroFill(in, "block padding", end, block)
+		if err != nil || ok && pad.End() == in.Size {
+			return pad, ok, err
 		}
 	}
-	return zeroFill(in, "block padding", 0, end, cpioBlocks[0])
+	return zeroFill(in, "block padding", end, cpioBlocks[0])
 }
 
 // member lays out the member at start: header, name and content, each of the

@@ -2,6 +2,7 @@ package format
 
 import (
 	"context"
+	"strings"
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/internal/elffile"
@@ -82,9 +83,7 @@ func (p *elfLayout) section(c *elffile.Claim) (diff.Section, error) {
 	switch c.Kind {
 	case elffile.FileHeader:
 		s.Role = diff.RoleHeader
-		if len(p.Notes) > 0 {
-			s.Note = p.Notes[0]
-		}
+		s.Note = strings.Join(p.Notes, "; ")
 		s.Children, err = p.fields(c.Off, p.Ehdr, func(name string) *ledger.Spec {
 			switch {
 			case name == "e_phoff" && p.phdrs:

@@ -313,7 +313,11 @@ func parseTar(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 	}
 	end.Len = 2 * tarBlock
 	out = append(out, end)
-	if pad, ok := zeroFill(in, "record padding", 0, end.End(), tarRecord); ok {
+	pad, ok, err := zeroFill(in, "record padding", end.End(), tarRecord)
+	if err != nil {
+		return nil, fmt.Errorf("tar: at %d: %w", end.End(), err)
+	}
+	if ok {
 		pad.Name = w.names.unique(pad.Name)
 		out = append(out, pad)
 	}
@@ -664,17 +668,21 @@ func fill(with byte, align int64, over ledger.Range) *ledger.Spec {
 	return &ledger.Spec{Op: ledger.OpFill, Fill: with, Align: align, Over: []ledger.Span{{Range: over}}}
 }
 
-// zeroFill returns the padding at off up to the next multiple of align counted
-// from base, if the input holds it and it is all zero. It must be at most 1 MiB.
-func zeroFill(in *diff.Input, name string, base, off, align int64) (diff.Section, bool) {
-	n := (align - (off-base)%align) % align
-	if b := in.Bytes(off, n); b == nil || !isZero(b) {
-		return diff.Section{}, false
+// zeroFill returns the padding at off up to the next multiple of align in the
+// input, if the input holds it and it is all zero.
+func zeroFill(in *diff.Input, name string, off, align int64) (diff.Section, bool, error) {
+	n := (align - off%align) % align
+	if n > in.Size-off {
+		return diff.Section{}, false, nil
+	}
+	b := in.Bytes(off, n)
+	if b == nil {
+		return diff.Section{}, false, errors.New("padding that cannot be read")
 	}
 	return diff.Section{
 		Name: name, Role: diff.RolePadding, Off: off, Len: n,
-		Spec: fill(0, align, ledger.Range{Off: base, Len: off - base}),
-	}, true
+		Spec: fill(0, align, ledger.Range{Len: off}),
+	}, isZero(b), nil
 }
 
 func isZero(b []byte) bool {

@@ -3,11 +3,13 @@ package format_test
 import (
 	gotar "archive/tar"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -138,6 +140,28 @@ func TestPlacesOfContainers(t *testing.T) {
 	}
 }
 
+// A container that cannot be read to its end has no layout, or, where only
+// content cannot be read, the one it has.
+func TestContainersUnreadable(t *testing.T) {
+	for _, s := range difftest.Samples() {
+		if s.Format != "tar" && s.Format != "cpio" && s.Format != "directory" {
+			continue
+		}
+		whole, err := parse(listed(t, s.Format), s.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range s.Data {
+			in := input(s.Data, diff.Limits{})
+			in.ReaderAt = failing{in.ReaderAt, int64(n)}
+			got, err := listed(t, s.Format).Parse(context.Background(), in)
+			if err == nil && !reflect.DeepEqual(got, whole) {
+				t.Fatalf("%s: another layout where reading fails at %d", s.Name, n)
+			}
+		}
+	}
+}
+
 func TestTarPax(t *testing.T) {
 	e := tarFile("ustar", "short", "12345")
 	e.Pax = []string{"path=a name", "mtime=12", "atime=12.5", "ctime=-1", "size=5", "mtime=13"}
@@ -208,6 +232,8 @@ func TestTarRefused(t *testing.T) {
 		"size past the end":           difftest.Tar(2, 0, edit(func(h []byte) { copy(h[124:], "77777777777") })),
 		"size of all bits":            difftest.Tar(2, 0, edit(func(h []byte) { copy(h[124:], "\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") })),
 		"size of 63 bits":             difftest.Tar(2, 0, edit(func(h []byte) { copy(h[124:], "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff") })),
+		"size of 95 bits":             difftest.Tar(2, 0, edit(func(h []byte) { copy(h[124:], "\x81\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01") })),
+		"size that wraps at 64 bits":  difftest.Tar(2, 0, edit(func(h []byte) { copy(h[124:], "\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01") })),
 		"negative size":               difftest.Tar(2, 0, edit(func(h []byte) { copy(h[124:], "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") })),
 		"size in words":               difftest.Tar(2, 0, edit(func(h []byte) { copy(h[124:], "none\x00") })),
 		"pax size past the end":       difftest.Tar(2, 0, pax("size=9223372036854775807")),
@@ -303,6 +329,23 @@ func TestTarOddities(t *testing.T) {
 		if got := m.Spec != nil; got != test.place {
 			t.Errorf("mtime %s: a place %t", name, got)
 		}
+	}
+}
+
+// A name that repeats is told apart, also from one that looks told apart.
+func TestTarNames(t *testing.T) {
+	var entries []difftest.TarEntry
+	for _, name := range []string{"a", "a#2", "a", "a", "end", ""} {
+		e := tarFile("ustar", name, "")
+		e.Pax = []string{"comment=1", "comment=2"}
+		entries = append(entries, e)
+	}
+	var names []string
+	for _, s := range layOut(t, "tar", difftest.Tar(2, 0, entries...)).Children[:7] {
+		names = append(names, s.Name)
+	}
+	if want := []string{"a", "a#2", "a#3", "a#4", "end", "", "end#2"}; !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
 	}
 }
 

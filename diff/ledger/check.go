@@ -36,6 +36,9 @@ type PlaceTable interface {
 	// Field returns what the field of that name and range holds, offsets
 	// relative to the extent.
 	Field(at Range, name string) (*Spec, bool)
+	// Opens says whether the layout has a section of that range whose content
+	// is to be recognised in turn.
+	Opens(at Range) bool
 }
 
 // Scratch holds one derived stream: written from the start, then read.
@@ -196,9 +199,9 @@ func (c *checker) open(ref, dep Image) error {
 	for i := range c.pairs {
 		c.pairs[i].parent = -1
 	}
-	n := 4 * blockSize
-	if max(ref.Size, dep.Size) <= blockSize {
-		n = blockSize
+	n := min(4*blockSize, max(ref.Size, dep.Size, 1))
+	if len(c.l.Streams) > 0 {
+		n = max(n, blockSize)
 	}
 	c.buf[0], c.buf[1] = make([]byte, n), make([]byte, n)
 	c.sumBytes = 64<<20 + 64*satAdd(ref.Size, dep.Size)
@@ -431,7 +434,11 @@ func (c *checker) decode(codec Codec, j int, deployed bool) (io.ReaderAt, int64,
 	h := sha256.New()
 	n := new(counter)
 	r := c.carrier(j, deployed)
-	err = codec.Decode(c.ctx, io.MultiWriter(sc, h, n), r)
+	out := &keeper{w: sc}
+	err = codec.Decode(c.ctx, io.MultiWriter(out, h, n), r)
+	if out.err != nil {
+		return nil, 0, sum, out.err // the scratch space failed, not the ledger
+	}
 	if err == nil {
 		var left int64
 		if left, err = io.Copy(io.Discard, r); err == nil && left > 0 {
@@ -448,6 +455,20 @@ func (c *checker) decode(codec Codec, j int, deployed bool) (io.ReaderAt, int64,
 	return sc, int64(*n), sum, nil
 }
 
+// A keeper remembers the error of its writer.
+type keeper struct {
+	w   io.Writer
+	err error
+}
+
+func (k *keeper) Write(p []byte) (int, error) {
+	n, err := k.w.Write(p)
+	if err != nil && k.err == nil {
+		k.err = err
+	}
+	return n, err
+}
+
 type counter int64
 
 func (n *counter) Write(p []byte) (int, error) { *n += counter(len(p)); return len(p), nil }
@@ -459,23 +480,24 @@ func (n *counter) Write(p []byte) (int, error) { *n += counter(len(p)); return l
 func (c *checker) price(codec Codec, j int) error {
 	s, q := &c.l.Streams[j-1], &c.pairs[j]
 	settings := codec.Settings()
-	known := func(x string) bool { return x != "" && slices.Contains(settings, x) }
-	if known(s.DepSetting) {
-		same, err := c.reproduces(codec, j, s.DepSetting, true)
-		if err != nil {
-			return err
-		}
-		s.Reproduced = same
-	}
-	switch {
-	case s.Reproduced && known(s.RefSetting) && s.RefSetting == s.DepSetting:
-		same, err := c.reproduces(codec, j, s.RefSetting, false)
-		if err != nil {
-			return err
+	for _, side := range []struct {
+		setting  *string
+		deployed bool
+	}{{&s.RefSetting, false}, {&s.DepSetting, true}} {
+		same := *side.setting != "" && slices.Contains(settings, *side.setting)
+		if same {
+			var err error
+			if same, err = c.reproduces(codec, j, *side.setting, side.deployed); err != nil {
+				return err
+			}
 		}
 		if !same {
-			s.Bits = log2(int64(len(settings)))
+			*side.setting = ""
 		}
+	}
+	s.Reproduced = s.DepSetting != ""
+	switch {
+	case s.Reproduced && s.RefSetting == s.DepSetting:
 	case s.Reproduced:
 		s.Bits = log2(int64(len(settings)))
 	default:
@@ -564,13 +586,28 @@ func (c *checker) prove(k int) error {
 		bits, err := c.proof(k, e)
 		var no refusal
 		switch {
-		case errors.As(err, &no):
-			e.Verdict, e.Bits, e.Note = Unexplained, skip+8*e.Dep.Len, "refused: "+no.Error()
-			continue
-		case err != nil:
+		case err != nil && !errors.As(err, &no):
 			return err
 		}
+		same := false
+		if e.Op == OpSum && e.Place != nil {
+			var err error
+			if same, err = c.unchanged(p, e); err != nil {
+				return err
+			}
+		}
+		switch {
+		case no != "" && same && no != stale:
+			e.Verdict, e.Bits = Identical, skip
+			continue
+		case no != "":
+			e.Verdict, e.Bits, e.Note = Unexplained, skip+8*e.Dep.Len, "refused: "+no.Error()
+			continue
+		}
 		e.Verdict, e.Bits = Explained, skip+bits
+		if same {
+			e.Verdict = Identical
+		}
 		if e.Op == OpSum {
 			sums = append(sums, i)
 		}
@@ -578,6 +615,26 @@ func (c *checker) prove(k int) error {
 	c.cycles(k, sums)
 	return nil
 }
+
+// unchanged says whether a checksum holds the bytes of the reference. It is
+// identical then, whether or not its proof holds, unless it was right and no
+// longer is.
+func (c *checker) unchanged(p *pair, e *Entry) (bool, error) {
+	if e.Ref.Len != e.Dep.Len || e.Dep.Len == 0 || e.Dep.Len > maxField {
+		return false, nil
+	}
+	a, b := make([]byte, e.Ref.Len), make([]byte, e.Dep.Len)
+	if err := readFull(p.ref, a, e.Ref.Off); err != nil {
+		return false, err
+	}
+	if err := readFull(p.dep, b, e.Dep.Off); err != nil {
+		return false, err
+	}
+	return bytes.Equal(a, b), nil
+}
+
+// stale is the refusal of a checksum that holds on the reference alone.
+const stale refusal = "the checksum does not fit the bytes it covers"
 
 // A refusal says why a proof does not hold.
 type refusal string
@@ -691,8 +748,6 @@ func (c *checker) anchor(k int, e *Entry) error {
 		switch {
 		case e.Op == OpTime && isTimeText(s.Enc) && sameSpec(s, &Spec{Op: e.Op, Enc: s.Enc}):
 			return nil
-		case e.Op == OpUUID && s.Enc == "text" && sameSpec(s, &Spec{Op: e.Op, Enc: s.Enc}):
-			return nil
 		case e.Op == OpSum && cryptographic[s.Alg] && len(s.Over) == 1 && sameSpec(s, &Spec{Op: e.Op, Enc: s.Enc, Alg: s.Alg, Over: s.Over}):
 			return nil // no range can be fitted to a digest that the reference holds
 		}
@@ -702,6 +757,9 @@ func (c *checker) anchor(k int, e *Entry) error {
 	at := e.Place.At
 	if at.Off < 0 || at.Len <= 0 || at.Len > p.refLen-at.Off || !at.Contains(e.Ref) {
 		return refuse("its place lies outside the parsed extent")
+	}
+	if err := c.vouched(k, e.Place); err != nil {
+		return err
 	}
 	table, err := c.table(k, e.Place.Format, at)
 	if err != nil {
@@ -715,6 +773,33 @@ func (c *checker) anchor(k int, e *Entry) error {
 		return refuse("the field %q holds something else", e.Place.Field)
 	}
 	return nil
+}
+
+// maxNested bounds the layouts around a place.
+const maxNested = 64
+
+// vouched demands that the extent of a place is not the proposer's choice: it
+// is the whole stream, or the layout around it opens it.
+func (c *checker) vouched(k int, in *Place) error {
+	whole := Range{0, c.pairs[k].refLen}
+	for range maxNested {
+		at, out := in.At, in.In
+		if at == whole && out == nil {
+			return nil
+		}
+		if out == nil || out.Field != "" || !whole.Contains(out.At) || !out.At.Contains(at) || out.At == at {
+			return refuse("nothing in the reference says that %s begins there", in.Format)
+		}
+		table, err := c.table(k, out.Format, out.At)
+		if err != nil {
+			return err
+		}
+		if !table.Opens(Range{at.Off - out.At.Off, at.Len}) {
+			return refuse("the %s around it does not open that extent", out.Format)
+		}
+		in = out
+	}
+	return refuse("more than %d layouts around a place", maxNested)
 }
 
 // table parses an extent of pair k's reference, or remembers having done so.
@@ -962,17 +1047,17 @@ func (c *checker) sum(k int, e *Entry, old, dep []byte) error {
 		blank  []Range
 		in     io.ReaderAt
 		field  []byte
-		reason string
+		reason refusal
 	}{
 		{was, s.Blank, p.ref, old, "the reference does not hold its own checksum there"},
-		{now, blanks, p.dep, dep, "the checksum does not fit the bytes it covers"},
+		{now, blanks, p.dep, dep, stale},
 	} {
 		got, err := c.digest(s.Alg, side.spans, side.in, side.blank, s.BlankByte)
 		if err != nil {
 			return err
 		}
 		if !sumIs(s.Enc, old, side.field, got) {
-			return refuse("%s", side.reason)
+			return side.reason
 		}
 	}
 	return nil

@@ -69,10 +69,16 @@
 // need a [Place]: a field that parsing the *reference* gives, named by format and
 // version, extent and field. Check parses the reference again through the tool
 // it is handed and demands the very same [Spec]; parsing the deployed image never
-// creates a place. Three things speak for themselves and need none: a date or
-// time in text of at least eight characters, a UUID in text, neither part of a
-// longer word or address, and a cryptographic digest of one range. A CRC does not: with a
-// choice of ranges, one can be fitted to any bytes.
+// creates a place. The extent is the whole stream, or one that the layout around
+// it opens, up to the whole stream: where a format begins is nobody's choice.
+// Two things speak for themselves and need no place: a date or time in text of at
+// least eight characters, not part of a longer word or address, and a
+// cryptographic digest of one range. A CRC does not: with a choice of ranges, one
+// can be fitted to any bytes.
+//
+// A checksum whose bytes did not change, over bytes that did, is no copy of the
+// reference's: an entry that says it is a sum is unexplained if it was right on
+// the reference and is not on the deployed image.
 //
 // # Derived streams
 //

@@ -135,7 +135,10 @@ func (l *Ledger) Encode(w io.Writer) ([32]byte, error) {
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		j := jsonEntry{
-			e.Stream, [2]int64{e.Dep.Off, e.Dep.Len}, e.Verdict.String(), e.Bits, e.Op, [2]int64{e.Ref.Off, e.Ref.Len},
+			e.Stream,
+			[2]int64{e.Dep.Off, e.Dep.Len},
+			e.Verdict.String(), e.Bits, e.Op,
+			[2]int64{e.Ref.Off, e.Ref.Len},
 			e.From, e.Carry, e.Path, e.Rule, e.Note, e.Limit, e.Spec, e.Place,
 		}
 		if err := line(j); err != nil {
@@ -168,13 +171,17 @@ func (l *Ledger) Encode(w io.Writer) ([32]byte, error) {
 func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 	var sum [32]byte
 	h := sha256.New()
-	br := bufio.NewReaderSize(r, maxLine)
+	br := bufio.NewReaderSize(r, 64<<10)
 	n := 0
+	var b []byte
 	line := func(v any, digest bool) error {
 		n++
-		b, err := br.ReadSlice('\n')
+		part, err := br.ReadSlice('\n')
+		for b = append(b[:0], part...); errors.Is(err, bufio.ErrBufferFull) && len(b) <= maxLine; b = append(b, part...) {
+			part, err = br.ReadSlice('\n')
+		}
 		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
+		case len(b) > maxLine:
 			return invalid("line %d is longer than %d bytes", n, maxLine)
 		case errors.Is(err, io.EOF):
 			return invalid("line %d: the ledger is cut short", n)

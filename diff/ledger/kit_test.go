@@ -27,8 +27,7 @@ func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 func (m *memory) Close() error { return nil }
 
 // flip is a codec of one setting: every bit inverted, and the end marked by a
-// NUL that no content may hold. sloppy ignores what follows the mark; late
-// reads it all the same.
+// NUL that no content may hold. sloppy eats one byte behind the mark.
 type flip struct{ sloppy bool }
 
 func (c flip) Name() string {
@@ -157,6 +156,15 @@ func (t hdrTable) Field(at Range, name string) (*Spec, bool) {
 	return nil, false
 }
 
+// Opens says that the payload may hold another image.
+func (t hdrTable) Opens(at Range) bool { return at.Off == hdrLen }
+
+// anything is a layout without fields that opens every extent.
+type anything struct{}
+
+func (anything) Field(Range, string) (*Spec, bool) { return nil, false }
+func (anything) Opens(Range) bool                  { return true }
+
 // hdrFields lays out an image, or returns nil.
 func hdrFields(b []byte) hdrTable {
 	if len(b) < hdrLen || string(b[:4]) != "HDR1" {
@@ -234,6 +242,9 @@ func tools() Tools {
 			if n, err := ref.ReadAt(b, 0); n < len(b) {
 				return nil, err
 			}
+			if format == "opens@1" {
+				return anything{}, nil
+			}
 			if t := hdrFields(b); t != nil && format == "hdr@1" {
 				return t, nil
 			}
@@ -259,7 +270,7 @@ func anchored(size int64, table hdrTable) []Entry {
 		if f.at.Off > at {
 			out = append(out, Entry{Op: OpCopy, Dep: Range{at, f.at.Off - at}, Ref: Range{at, f.at.Off - at}})
 		}
-		out = append(out, Entry{Op: f.spec.Op, Dep: f.at, Ref: f.at, Spec: &f.spec, Place: &Place{"free@1", Range{0, size}, f.name}})
+		out = append(out, Entry{Op: f.spec.Op, Dep: f.at, Ref: f.at, Spec: &f.spec, Place: &Place{Format: "free@1", At: Range{0, size}, Field: f.name}})
 		at = f.at.End()
 	}
 	if at < size {
@@ -302,10 +313,11 @@ func field(ref []byte, base int64, name string) Entry {
 	for _, f := range hdrFields(ref[base:]) {
 		if f.name == name {
 			spec := f.spec.Shift(base)
-			return Entry{
-				Op: spec.Op, Ref: Range{f.at.Off + base, f.at.Len}, Spec: spec,
-				Place: &Place{Format: "hdr@1", At: Range{base, int64(len(ref)) - base}, Field: name},
+			place := &Place{Format: "hdr@1", At: Range{base, int64(len(ref)) - base}, Field: name}
+			if base > 0 {
+				place.In = &Place{Format: "opens@1", At: Range{0, int64(len(ref))}}
 			}
+			return Entry{Op: spec.Op, Ref: Range{f.at.Off + base, f.at.Len}, Spec: spec, Place: place}
 		}
 	}
 	panic("no field " + name)

@@ -95,10 +95,14 @@ func (s *Spec) Shift(d int64) *Spec {
 // its version, "tar@1"), the extent in the reference stream that was parsed as
 // that format, and the field's own name. The range of the field is the
 // entry's Ref.
+//
+// The extent is the whole stream, or one that the layout around it, In, opens:
+// nobody chooses where a format begins. In has no Field.
 type Place struct {
 	Format string `json:"format"`
 	At     Range  `json:"at"`
-	Field  string `json:"field"`
+	Field  string `json:"field,omitempty"`
+	In     *Place `json:"in,omitempty"`
 }
 
 // A Verdict is what the kernel makes of an entry. The zero Verdict accuses.
@@ -148,7 +152,7 @@ type Entry struct {
 // deployed side decode to, beside what those of the reference decode to.
 type Stream struct {
 	Codec      string // name and version, or Gather
-	RefSetting string // the encoder setting said to reproduce the reference's carrier, or ""
+	RefSetting string // the encoder setting that reproduces the reference's carrier; Check clears one that does not
 	DepSetting string // the same for the deployed carrier
 
 	// By the kernel.

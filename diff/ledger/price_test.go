@@ -60,21 +60,26 @@ func TestPrices(t *testing.T) {
 			"a binary time, then its date, its clock and its stamp in text",
 			u32(s1) + " 2023-11-14 Nov 14 2023 22:13:20 2023-11-14T22:13:20Z",
 			u32(s2) + " 2027-01-15 Jan 15 2027 08:00:00 2027-01-15T08:00:00Z",
-			append(anchored(4, timeAt(0, 4, "u32be")), cp(4, 1), text(5, 10, "2006-01-02"), cp(15, 1), text(16, 11, "Jan _2 2006"),
+			append(in(57, anchored(4, timeAt(0, 4, "u32be"))), cp(4, 1), text(5, 10, "2006-01-02"), cp(15, 1), text(16, 11, "Jan _2 2006"),
 				cp(27, 1), text(28, 8, "15:04:05"), cp(36, 1), text(37, 20, "2006-01-02T15:04:05Z")), 32,
 		},
 		{
 			"a stamp, and the clock of another", "2023-11-14 22:13:20 22:13:20", "2027-01-15 08:00:00 08:00:01",
-			[]Entry{text(0, 19, "2006-01-02 15:04:05"), cp(19, 1), text(20, 8, "15:04:05")}, 32 + 17,
+			[]Entry{text(0, 19, "2006-01-02 15:04:05"), cp(19, 1), text(20, 8, "15:04:05")},
+			32 + 17,
 		},
 		{"a uuid", "0123456789abcdef", "fedcba9876543210", anchored(16, hdrTable{{"u", Range{0, 16}, Spec{Op: OpUUID, Enc: "raw"}}}), 128},
 		{
-			"a uuid in text, twice", "550e8400-e29b-41d4-a716-446655440000 550e8400-e29b-41d4-a716-446655440000",
+			"a uuid in text, twice, at places", "550e8400-e29b-41d4-a716-446655440000 550e8400-e29b-41d4-a716-446655440000",
 			"650e8400-e29b-41d4-a716-446655440000 650e8400-e29b-41d4-a716-446655440000",
-			[]Entry{
-				{Op: OpUUID, Ref: Range{0, 36}, Spec: &Spec{Op: OpUUID, Enc: "text"}}, cp(36, 1),
-				{Op: OpUUID, Ref: Range{37, 36}, Spec: &Spec{Op: OpUUID, Enc: "text"}},
-			}, 128,
+			anchored(73, hdrTable{
+				{"u", Range{0, 36}, Spec{Op: OpUUID, Enc: "text"}}, {"v", Range{37, 36}, Spec{Op: OpUUID, Enc: "text"}},
+			}),
+			128,
+		},
+		{
+			"a uuid in text without a place", "550e8400-e29b-41d4-a716-446655440000", "650e8400-e29b-41d4-a716-446655440000",
+			[]Entry{{Op: OpUUID, Ref: Range{0, 36}, Spec: &Spec{Op: OpUUID, Enc: "text"}}}, 8 * 36,
 		},
 		{"a refused proof costs its bytes", "ab", "cd", []Entry{text(0, 2, "u16le")}, 16},
 	} {
@@ -109,7 +114,7 @@ func TestPrices(t *testing.T) {
 func TestDecimalTimeKeepsItsWidth(t *testing.T) {
 	table := hdrTable{{"t", Range{0, 3}, Spec{Op: OpTime, Enc: "dec"}}}
 	for _, dep := range []string{"18446744073709551615", "1000", "99", "+99", " 99", "099", "0x9", "9_9", "1e2", "-99"} {
-		l := &Ledger{Entries: []Entry{{Op: OpTime, Ref: Range{0, 3}, Dep: Range{0, int64(len(dep))}, Spec: &table[0].spec, Place: &Place{"free@1", Range{0, 3}, "t"}}}}
+		l := &Ledger{Entries: []Entry{{Op: OpTime, Ref: Range{0, 3}, Dep: Range{0, int64(len(dep))}, Spec: &table[0].spec, Place: &Place{Format: "free@1", At: Range{0, 3}, Field: "t"}}}}
 		if err := l.Check(t.Context(), img([]byte("123")), img([]byte(dep)), placed(table)); err != nil || clean(l) {
 			t.Errorf("%q passes: %v", dep, err)
 		}
@@ -160,7 +165,7 @@ func TestPricesAreACode(t *testing.T) {
 func TestClocksReachable(t *testing.T) {
 	ref := []byte("at 22:13:20.")
 	n := 0
-	for v := 0; v < 100*100*100; v += 7 {
+	for v := 0; v < 100*100*100; v += 103 {
 		h, m, s := v/10000, v/100%100, v%100
 		dep := fmt.Appendf(nil, "at %02d:%02d:%02d.", h, m, s)
 		l, err := check(t, ref, dep, nil, cp(0, 3), text(3, 8, "15:04:05"), cp(11, 1))
@@ -280,6 +285,16 @@ func TestLongChains(t *testing.T) {
 	}
 }
 
+// in says that the places of entries are in a layout of n bytes.
+func in(n int64, entries []Entry) []Entry {
+	for _, e := range entries {
+		if e.Place != nil {
+			e.Place.At = Range{0, n}
+		}
+	}
+	return entries
+}
+
 // A header checksum over a blanked self and a data checksum that is part of the
 // header is no cycle; the time is all that is paid for.
 func TestHeaderOverDataSum(t *testing.T) {
@@ -291,7 +306,66 @@ func TestHeaderOverDataSum(t *testing.T) {
 	}
 	entries := []Entry{cp(0, 4), field(ref, 0, "crc"), field(ref, 0, "time"), cp(12, 4), field(ref, 0, "hcrc"), cp(20, int64(len(ref))-20)}
 	l, err := check(t, ref, d, nil, entries...)
-	if err != nil || !clean(l) || l.FreeBits != 32 || l.Totals.Explained != 12 {
+	if err != nil || !clean(l) || l.FreeBits != 32 || l.Totals.Explained != 8 {
 		t.Errorf("%v, %+v, %d bits", err, l.Totals, l.FreeBits)
+	}
+}
+
+// A checksum that stays as it was over bytes that did not is no copy.
+func TestStaleSum(t *testing.T) {
+	ref, dep := sound.image(), sound
+	dep.time++
+	d := dep.image()
+	copy(d[16:20], ref[16:20]) // the header's checksum is the reference's
+	n := int64(len(ref))
+	l, err := check(t, ref, d, nil, cp(0, 8), field(ref, 0, "time"), cp(12, 4), field(ref, 0, "hcrc"), cp(20, n-20))
+	if err != nil || l.Totals.Unexplained != 4 || l.Entries[3].Verdict != Unexplained {
+		t.Errorf("%v, %+v: a stale checksum passes", err, l.Totals)
+	}
+	// Where the reference's own is wrong already, the bytes are simply the same.
+	bad := bytes.Clone(ref)
+	bad[16] ^= 1
+	copy(d[16:20], bad[16:20])
+	l, err = check(t, bad, d, nil, cp(0, 8), field(bad, 0, "time"), cp(12, 4), field(bad, 0, "hcrc"), cp(20, n-20))
+	if err != nil || l.Totals.Unexplained != 0 || l.Entries[3].Verdict != Identical {
+		t.Errorf("%v, %+v: a checksum that was wrong in the reference", err, l.Totals)
+	}
+}
+
+// Where a format begins is nobody's choice.
+func TestPlacesAreVouchedFor(t *testing.T) {
+	inner, outer := sound, sound
+	outer.payload = string(inner.image())
+	ref := outer.image()
+	inner.time++
+	dep := bytes.Clone(ref)
+	binaryTime := inner.image()[8:12]
+	copy(dep[hdrLen+8:], binaryTime)
+	n := int64(len(ref))
+	base := int64(hdrLen)
+	size := int64(len(inner.image()))
+	for _, test := range []struct {
+		name string
+		in   *Place
+		at   Range
+		ok   bool
+	}{
+		{"opened by the layout around it", &Place{Format: "hdr@1", At: Range{0, n}}, Range{base, size}, true},
+		{"by nobody", nil, Range{base, size}, false},
+		{"by a layout that is not there", &Place{Format: "hdr@1", At: Range{base, n - base}}, Range{base, size}, false},
+		{"by itself", &Place{Format: "hdr@1", At: Range{base, size}}, Range{base, size}, false},
+		{"by a layout that opens another extent", &Place{Format: "hdr@1", At: Range{0, n}}, Range{base - 4, size}, false},
+		{"by a field", &Place{Format: "hdr@1", At: Range{0, n}, Field: "time"}, Range{base, size}, false},
+		{"by a chain that ends nowhere", &Place{Format: "hdr@1", At: Range{0, n}, In: &Place{}}, Range{base, size}, false},
+	} {
+		e := field(ref, base, "time")
+		e.Place = &Place{Format: "hdr@1", At: test.at, Field: "time", In: test.in}
+		l, err := check(t, ref, dep, nil, cp(0, base+8), e, cp(base+12, n-base-12))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Entries[1].Verdict == Explained; got != test.ok {
+			t.Errorf("%s: explained %v, %s", test.name, got, l.Entries[1].Note)
+		}
 	}
 }

@@ -96,7 +96,7 @@ func (s *steady) ReadAt(p []byte, off int64) (int, error) {
 		}
 		if k != s.held {
 			if s.buf == nil {
-				s.buf = make([]byte, blockSize)
+				s.buf = make([]byte, min(blockSize, s.size))
 			}
 			s.held = -1
 			if err := s.block(s.buf[:length], k); err != nil {

@@ -16,7 +16,7 @@ import (
 
 // What text shows unless it is verbose.
 const (
-	maxRows     = 40
+	maxRows     = 16 // past it, identical sections share one
 	maxFindings = 20
 )
 
@@ -72,7 +72,7 @@ func (p printer) input(side string, in *verify.Input) {
 	if in.Pinned {
 		origin = "  pinned"
 	}
-	p.line("%-10s %s  %s bytes  sha256:%s%s", side, clean(in.Name), count(in.Size), orNone(in.SHA256), origin)
+	p.line("%-10s %s  %s  sha256:%s%s", side, clean(in.Name), bytesOf(in.Size), orNone(in.SHA256), origin)
 	if o := originLine(in.Origin); o != "" {
 		p.line("%-10s %s", "", o)
 	}
@@ -128,9 +128,9 @@ func (p printer) table(r *verify.Report) {
 		var total, rest verify.Section
 		total.Path, rest.Path = "total", "(others)"
 		others := 0
-		for i, s := range streams[k] {
+		for _, s := range streams[k] {
 			add(&total, s)
-			if !p.Verbose && i >= maxRows && s.Size == s.Identical {
+			if !p.Verbose && len(streams[k]) > maxRows && s.Size == s.Identical {
 				add(&rest, s)
 				others++
 				continue
@@ -144,13 +144,17 @@ func (p printer) table(r *verify.Report) {
 		rows = append(rows, row(total))
 		p.line("")
 		if k > 0 {
-			p.line("inside %s, decoded:", clean(strings.TrimSuffix(inside(streams[k][0].Path), ":")))
+			carrier := inside(streams[k][0].Path)
+			p.line("inside %s, decoded:", clean(carrier))
+			for _, r := range rows {
+				r[0] = strings.TrimPrefix(r[0], clean(carrier)+">")
+			}
 		}
 		p.columns(rows)
 	}
 	p.line("")
 	if r.Totals.Missing > 0 {
-		p.line("missing    %s bytes of the reference", count(r.Totals.Missing))
+		p.line("missing    %s of the reference", bytesOf(r.Totals.Missing))
 		p.line("")
 	}
 }
@@ -279,6 +283,14 @@ func count(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// bytesOf is a number of bytes in words.
+func bytesOf(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return count(n) + " bytes"
 }
 
 // clean makes text from outside fit for a terminal.

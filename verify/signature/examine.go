@@ -14,7 +14,6 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/cryptoutils/goodkey"
 )
 
 // examine fills the table. VerifyNewBundle stops at the first failure and often
@@ -265,7 +264,7 @@ func (v *verification) examineSignature() {
 		return
 	}
 	if e.leaf != nil {
-		if err := goodkey.ValidatePubKey(e.leaf.PublicKey); err != nil {
+		if err := checkStrength(e.leaf.PublicKey); err != nil {
 			step.set(Fail, "the certificate's key is too weak or of an unknown kind: %s", oneLine(err))
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/cryptoutils/goodkey"
 	sig "github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 )
@@ -58,7 +58,7 @@ func loadKey(path string) (*publicKey, Input, error) {
 	if err != nil {
 		return nil, in, trouble(hint, "the public key %q cannot be read: %s", in.Name, oneLine(err))
 	}
-	if err := goodkey.ValidatePubKey(pub); err != nil {
+	if err := checkStrength(pub); err != nil {
 		return nil, in, trouble(hint, "the public key %q is too weak or of an unknown kind: %s", in.Name, oneLine(err))
 	}
 	der, err := x509.MarshalPKIXPublicKey(pub)
@@ -73,6 +73,26 @@ func loadKey(path string) (*publicKey, Input, error) {
 	}
 	in.Kind = "public key (" + key.name + ")"
 	return key, in, nil
+}
+
+// checkStrength refuses what the parsers of keys and certificates let through:
+// RSA below 2048 bits and curves that no scheme is declared for.
+func checkStrength(pub crypto.PublicKey) error {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		switch k.N.BitLen() {
+		case 2048, 3072, 4096:
+			return nil
+		}
+	case *ecdsa.PublicKey:
+		switch k.Curve {
+		case elliptic.P256(), elliptic.P384(), elliptic.P521():
+			return nil
+		}
+	case ed25519.PublicKey:
+		return nil
+	}
+	return fmt.Errorf("%s is none of ECDSA P-256, P-384 and P-521, RSA of 2048, 3072 and 4096 bits, and Ed25519", keyName(pub))
 }
 
 func keyName(pub crypto.PublicKey) string {

@@ -21,7 +21,14 @@
 //	lzma@1     one .lzma ("alone") file: header of 13 bytes and LZMA data
 //
 // Decode consumes all of its input or fails: bytes after the end of the
-// compressed stream are an error, never dropped.
+// compressed stream are an error, never dropped. The zeros that a .xz file may
+// end with are input like any other.
+//
+// Decoding does not show that the input is the only encoding of what comes out,
+// and no format here has just one: the padding bits of DEFLATE ([Deflate] lists
+// them), the choice of matches, the last bytes of an LZMA stream that states
+// its size and has a marker too, all leave room. Only encoding again with a
+// named setting and comparing every byte does.
 //
 // # Names and versions
 //
@@ -40,8 +47,10 @@
 // The adversary wrote the input. Everything expanding is held to [Limits]; going
 // over one is a [LimitError], which callers tell apart from damaged data: damage
 // is a finding, a limit leaves the question undecided. Memory stays within a few
-// MiB plus Limits.MaxDict (xz and lzma) whatever the input says. Work stops soon
-// after its context ends.
+// MiB, whatever the input says, and the dictionary: of .lzma and .xz data the
+// decoder takes what the header asks for, at most Limits.MaxDict, and WalkLZMA no
+// more than eight times what has come out; encoding them takes 48 MiB. Work stops
+// soon after its context ends.
 package codec
 
 import (

@@ -108,7 +108,7 @@ func FuzzXZ(f *testing.F) {
 		if n < 0 {
 			return
 		}
-		b = xzWith(8, b, n)
+		b = xzWith(8, b, n).bytes()
 		if x := checkXZ(t, b); x.Extent != 0 && x.Extent != int64(len(b)) {
 			t.Errorf("extent %d of %d", x.Extent, len(b))
 		}

@@ -204,42 +204,127 @@ func TestXZFlips(t *testing.T) {
 	}
 }
 
-// xzWith builds a stream without check around one block: data are LZMA2 chunks,
-// which the index says decode to n bytes; dict is the dictionary property.
-func xzWith(dict byte, data []byte, n int64) []byte {
+// An xzSpec is a stream without check around one block, each part of which may
+// lie. All checksums are right.
+type xzSpec struct {
+	dict     byte   // dictionary property
+	sizes    []byte // flags and sizes of the block header; 0 without any
+	headPad  byte   // last byte of the header's padding
+	data     []byte // LZMA2 chunks
+	dataPad  byte   // value of the block's padding
+	count    byte   // of the index
+	unpadded int64  // added to that of the index
+	decoded  []byte // of the index
+	indexPad byte   // last byte of the index's padding
+	backward uint32 // added to the backward size
+	foot     []byte // footer flags
+}
+
+// xzWith returns the spec of a sound stream: data decode to n bytes.
+func xzWith(dict byte, data []byte, n int64) xzSpec {
+	return xzSpec{
+		dict: dict, sizes: []byte{0}, data: data, count: 1,
+		decoded: binary.AppendUvarint(nil, uint64(n)), foot: []byte{0, 0},
+	}
+}
+
+func (s xzSpec) bytes() []byte {
 	crc := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
-	flags := []byte{0, 0}
-	b := append([]byte(xzMagic), crc(flags)...)
-	head := crc([]byte{2, 0, 0x21, 1, dict, 0, 0, 0})
-	b = append(append(b, head...), data...)
-	b = append(b, make([]byte, -len(data)&3)...)
-	index := binary.AppendUvarint([]byte{0, 1}, uint64(len(head)+len(data)))
-	index = binary.AppendUvarint(index, uint64(n))
-	index = crc(append(index, make([]byte, -len(index)&3)...))
-	foot := append(binary.LittleEndian.AppendUint32(nil, uint32(len(index)/4-1)), flags...)
-	foot = append(binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(foot)), foot...)
-	return append(append(b, index...), append(foot, xzEnd...)...)
+	padded := func(b []byte, value byte) []byte {
+		n := -len(b) & 3
+		b = append(b, make([]byte, n)...)
+		if n > 0 {
+			b[len(b)-1] = value
+		}
+		return b
+	}
+	b := append([]byte(xzMagic), crc([]byte{0, 0})...)
+	head := append([]byte{0}, s.sizes...)
+	head = padded(append(head, 0x21, 1, s.dict), s.headPad)
+	head[0] = byte(len(head) / 4)
+	b = append(b, crc(head)...)
+	b = padded(append(b, s.data...), s.dataPad)
+	index := binary.AppendUvarint([]byte{0, s.count}, uint64(int64(len(head)+4+len(s.data))+s.unpadded))
+	index = crc(padded(append(index, s.decoded...), s.indexPad))
+	b = append(b, index...)
+	foot := append(binary.LittleEndian.AppendUint32(nil, uint32(len(index)/4-1)+s.backward), s.foot...)
+	b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(foot))
+	return append(append(b, foot...), xzEnd...)
 }
 
 func TestXZHostile(t *testing.T) {
-	stored := []byte{1, 0, 2, 'a', 'b', 'c', 0}
+	// Of such a length that every padding has at least a byte.
+	stored := append(append([]byte{1, 0, 200}, text(201)...), 0)
+	for _, c := range []struct {
+		name   string
+		change func(*xzSpec)
+		ok     bool
+	}{
+		{"sound", func(*xzSpec) {}, true},
+		{"sound with sizes", func(s *xzSpec) { s.sizes = []byte{0xc0, 0xcd, 1, 0xc9, 1} }, true},
+		{"compressed size too large", func(s *xzSpec) { s.sizes = []byte{0xc0, 0xce, 1, 0xc9, 1} }, false},
+		{"compressed size too small", func(s *xzSpec) { s.sizes = []byte{0xc0, 0xcc, 1, 0xc9, 1} }, false},
+		{"wrong uncompressed size", func(s *xzSpec) { s.sizes = []byte{0xc0, 0xcd, 1, 0xca, 1} }, false},
+		{"compressed size in a long form", func(s *xzSpec) { s.sizes = []byte{0x40, 0xcd, 0x81, 0} }, false},
+		{"compressed size without end", func(s *xzSpec) { s.sizes = append([]byte{0x40}, noZeros(10)...) }, false},
+		{"reserved block flag", func(s *xzSpec) { s.sizes = []byte{4} }, false},
+		{"two filters, one there", func(s *xzSpec) { s.sizes = []byte{1} }, false},
+		{"LZMA2 twice", func(s *xzSpec) { s.sizes = []byte{1, 0x21, 1, 0} }, false},
+		{"delta before it", func(s *xzSpec) { s.sizes = []byte{1, 3, 1, 0} }, true},
+		{"filter with properties of 2^62 bytes", func(s *xzSpec) {
+			s.sizes = []byte{1, 3, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40}
+		}, false},
+		{"dictionary property 41", func(s *xzSpec) { s.dict = 41 }, false},
+		{"header padding", func(s *xzSpec) { s.headPad = 1 }, false},
+		{"block padding", func(s *xzSpec) { s.dataPad = 1 }, false},
+		{"unpadded size", func(s *xzSpec) { s.unpadded++ }, false},
+		{"unpadded size as large as it gets", func(s *xzSpec) { s.unpadded = 1 << 62 }, false},
+		{"uncompressed size of the index", func(s *xzSpec) { s.decoded = []byte{0xca, 1} }, false},
+		{"uncompressed size in a long form", func(s *xzSpec) { s.decoded = []byte{0xc9, 0x81, 0} }, false},
+		{"two blocks in the index", func(s *xzSpec) { s.count = 2 }, false},
+		{"no block in the index", func(s *xzSpec) { s.count = 0 }, false},
+		{"many blocks in the index", func(s *xzSpec) { s.count = 127 }, false},
+		{"index padding", func(s *xzSpec) { s.indexPad = 1 }, false},
+		{"backward size", func(s *xzSpec) { s.backward = 1 }, false},
+		{"another check in the footer", func(s *xzSpec) { s.foot = []byte{0, 1} }, false},
+		{"reserved footer flags", func(s *xzSpec) { s.foot = []byte{1, 0} }, false},
+	} {
+		s := xzWith(0, stored, 201)
+		c.change(&s)
+		if _, err := walkXZBytes(t, s.bytes()); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// noZeros returns n bytes with the top bit set.
+func noZeros(n int) []byte { return bytes.Repeat([]byte{0xff}, n) }
+
+func TestXZHostileChunks(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		data []byte
+		n    int64
 		ok   bool
 	}{
-		{"stored", xzWith(0, stored, 3), true},
-		{"wrong length in the index", xzWith(0, stored, 4), false},
-		{"dictionary property 41", xzWith(41, stored, 3), false},
-		{"no dictionary reset", xzWith(0, []byte{2, 0, 2, 'a', 'b', 'c', 0}, 3), false},
-		{"control byte 3", xzWith(0, []byte{1, 0, 0, 'a', 3, 0, 0, 'b', 0}, 2), false},
-		{"LZMA without properties", xzWith(0, []byte{1, 0, 0, 'a', 0x80, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0}, 2), false},
-		{"message in the first byte of an LZMA chunk", xzWith(0, []byte{0xe0, 0, 0, 0, 4, 0x5d, 'M', 0, 0, 0, 0, 0}, 1), false},
-		{"chunk of four bytes", xzWith(0, []byte{0xe0, 0, 0, 0, 3, 0x5d, 0, 0, 0, 0, 0}, 1), false},
-		{"chunk beyond the end", xzWith(0, []byte{1, 0xff, 0xff, 'a', 0}, 1), false},
-		{"no end marker", xzWith(0, []byte{1, 0, 0, 'a'}, 1), false},
+		{"stored", []byte{1, 0, 2, 'a', 'b', 'c', 0}, 3, true},
+		{"two stored", []byte{1, 0, 0, 'a', 2, 0, 0, 'b', 0}, 2, true},
+		{"LZMA", []byte{0xe0, 0, 0, 0, 4, 0x5d, 0, 0, 0, 0, 0, 0}, 1, true},
+		{"nothing", []byte{0}, 0, true},
+		{"no dictionary reset", []byte{2, 0, 2, 'a', 'b', 'c', 0}, 3, false},
+		{"no dictionary reset before LZMA", []byte{0xc0, 0, 0, 0, 4, 0x5d, 0, 0, 0, 0, 0, 0}, 1, false},
+		{"control byte 3", []byte{1, 0, 0, 'a', 3, 0, 0, 'b', 0}, 2, false},
+		{"control byte 0x7f", []byte{1, 0, 0, 'a', 0x7f, 0, 0, 'b', 0}, 2, false},
+		{"LZMA without properties", []byte{1, 0, 0, 'a', 0x80, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0}, 2, false},
+		{"reset without properties", []byte{1, 0, 0, 'a', 0xa0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0}, 2, false},
+		{"properties 225", []byte{0xe0, 0, 0, 0, 4, 225, 0, 0, 0, 0, 0, 0}, 1, false},
+		{"properties of lc 4, lp 1", []byte{0xe0, 0, 0, 0, 4, 4 + 9, 0, 0, 0, 0, 0, 0}, 1, false},
+		{"message in the first byte of an LZMA chunk", []byte{0xe0, 0, 0, 0, 4, 0x5d, 'M', 0, 0, 0, 0, 0}, 1, false},
+		{"chunk of four bytes", []byte{0xe0, 0, 0, 0, 3, 0x5d, 0, 0, 0, 0, 0}, 1, false},
+		{"chunk beyond the end", []byte{1, 0xff, 0xff, 'a', 0}, 1, false},
+		{"no end marker", []byte{1, 0, 0, 'a'}, 1, false},
 	} {
-		if _, err := walkXZBytes(t, c.data); (err == nil) != c.ok {
+		if _, err := walkXZBytes(t, xzWith(0, c.data, c.n).bytes()); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -271,7 +356,7 @@ func TestXZBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := chunk[x.Streams[0].Blocks[0].Data.Off:][:x.Streams[0].Blocks[0].Data.Len-1]
-	bomb := xzWith(24, append(bytes.Repeat(data, 2000), 0), 2000*2<<20)
+	bomb := xzWith(24, append(bytes.Repeat(data, 2000), 0), 2000*2<<20).bytes()
 	for limit, lim := range map[string]Limits{
 		"expanded": {MaxExpanded: 128 << 20, MaxRatio: 1 << 20},
 		"ratio":    {MaxExpanded: 1 << 40, MaxRatio: 1000},

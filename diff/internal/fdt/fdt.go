@@ -219,7 +219,7 @@ func (p *parser) header(size int64) error {
 			return fmt.Errorf("fdt: the %s block at %#x, %d bytes, runs past the end of the tree at %#x", d.name, d.off, d.len, total)
 		}
 	}
-	p.Size, p.window = total, nil
+	p.Size = total
 	return nil
 }
 

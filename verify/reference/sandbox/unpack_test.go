@@ -109,7 +109,7 @@ func TestUnpack(t *testing.T) {
 				return
 			}
 			var got []string
-			filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+			filepath.WalkDir(dir, func(p string, _ fs.DirEntry, _ error) error {
 				rel, _ := filepath.Rel(dir, p)
 				info, err := os.Lstat(p)
 				if err != nil {
