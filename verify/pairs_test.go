@@ -1060,6 +1060,8 @@ func rejects() []reject {
 		reject{"truncated tar", containers()[0].pack(a, b), containers()[0].pack(a, b)[:1500], verify.KindMissing, "", false},
 		reject{"truncated gzip", containers()[3].pack(a, b), containers()[3].pack(a, b)[:1000], verify.KindMissing, "", false},
 		reject{"truncated xz", encoded("xz@1", f), encoded("xz@1", f)[:200], verify.KindMissing, "", false},
+		reject{"date in a longer word", []byte("key=ab2024-05-01cd, key=ef"), []byte("key=ab2024-12-05cd, key=ef"), verify.KindUnexplained, ".", false},
+		reject{"clock in an address", []byte("mac 00:11:22:33:44:55"), []byte("mac 00:11:22:13:14:15"), verify.KindUnexplained, ".", false},
 		reject{"nothing left", f, nil, verify.KindMissing, ".", true},
 		reject{"out of nothing", nil, f, verify.KindUnexplained, ".", true},
 	)

@@ -85,8 +85,10 @@ func archive(program []byte, epoch uint32) []byte {
 	a.add(member{name: "dev", mode: directory | 0o755})
 	a.add(member{name: "dev/console", mode: character | 0o600, major: 5, minor: 1})
 	a.add(member{name: "etc", mode: directory | 0o755})
-	a.add(member{name: "etc/build-info", mode: regular | 0o644,
-		data: []byte("name: blinky\nboard: example-arm64\ndate: " + date(uint64(epoch)) + "\n")})
+	a.add(member{
+		name: "etc/build-info", mode: regular | 0o644,
+		data: []byte("name: blinky\nboard: example-arm64\ndate: " + date(uint64(epoch)) + "\n"),
+	})
 	a.add(member{name: "init", mode: symlink | 0o777, data: []byte("bin/blinky")})
 	return a.end()
 }
