@@ -5,7 +5,7 @@
 // Build makes the image that a vendor delivers; Recipe makes what a lab needs to
 // rebuild it. The same date gives the same bytes whatever the folder. Another date
 // changes date fields and what is computed from them; the weakened firmware differs
-// besides in one comparison of validEntry, whose constant becomes weakBase.
+// besides in the constant that validEntry compares with.
 package firmware
 
 import (
