@@ -506,10 +506,14 @@ func TestLimits(t *testing.T) {
 		{"bomb with another time", zeros, flipped(zeros, 4), verify.Undecided},
 		{"bomb with a tail", zeros, slices.Concat(zeros, []byte(payload)), verify.Undecided},
 		{"bomb cut short", zeros, zeros[:len(zeros)-1], verify.Undecided},
-		{"bomb in a tar", tarOf(then, func(e *difftest.TarEntry) { e.Data = zeros }),
-			tarOf(then, func(e *difftest.TarEntry) { e.Data = flipped(zeros, len(zeros)/2) }), verify.Undecided},
-		{"bomb in a tar beside a payload", tarOf(then, func(e *difftest.TarEntry) { e.Data = zeros }),
-			slices.Concat(tarOf(then, func(e *difftest.TarEntry) { e.Data = flipped(zeros, len(zeros)/2) }), []byte(payload)), verify.Rejected},
+		{
+			"bomb in a tar", tarOf(then, func(e *difftest.TarEntry) { e.Data = zeros }),
+			tarOf(then, func(e *difftest.TarEntry) { e.Data = flipped(zeros, len(zeros)/2) }), verify.Undecided,
+		},
+		{
+			"bomb in a tar beside a payload", tarOf(then, func(e *difftest.TarEntry) { e.Data = zeros }),
+			slices.Concat(tarOf(then, func(e *difftest.TarEntry) { e.Data = flipped(zeros, len(zeros)/2) }), []byte(payload)), verify.Rejected,
+		},
 		{"dictionary of 2 GiB", lzma, flipped(lzma, 40), verify.Undecided},
 		{"tars in tars", tars("this"), tars("that"), verify.Undecided},
 		{"gzips in gzips", gzips("this"), gzips("that"), verify.Undecided},

@@ -44,12 +44,12 @@ report, the ledger, the rebuilt reference and the build logs, and
 ` + exitHelp,
 		Args: arity(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits()
-			if err != nil {
-				return misuse(cmd, "%v", err)
+			l, err := limits.limits(cmd)
+			if err == nil {
+				err = output.known(cmd)
 			}
-			if !report.Known(output.format) {
-				return misuse(cmd, "%v", report.Unknown(output.format))
+			if err != nil {
+				return err
 			}
 			back, err := box.choice(cmd)
 			if err != nil {

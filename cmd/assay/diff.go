@@ -26,27 +26,22 @@ layers inside are taken apart.
 ` + exitHelp,
 		Args: arity(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits()
-			if err != nil {
-				return misuse(cmd, "%v", err)
+			l, err := limits.limits(cmd)
+			if err == nil {
+				err = output.known(cmd)
 			}
-			if !report.Known(output.format) {
-				return misuse(cmd, "%v", report.Unknown(output.format))
+			if err != nil {
+				return err
 			}
 			pol, err := verify.LoadPolicy(policy)
 			if err != nil {
 				return err
 			}
-			ref, err := verify.OpenImage(args[0])
+			ref, dep, closing, err := openPair(args[0], args[1])
 			if err != nil {
 				return err
 			}
-			defer ref.Close()
-			dep, err := verify.OpenImage(args[1])
-			if err != nil {
-				return err
-			}
-			defer dep.Close()
+			defer closing()
 			var labels diff.Labels
 			if symbols != "" {
 				if labels, err = format.LoadSymbols(symbols, ref.Size); err != nil {

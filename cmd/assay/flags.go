@@ -71,9 +71,9 @@ func (l *limitFlags) add(f *pflag.FlagSet) {
 	f.DurationVar(&l.timeout, "timeout", 0, "time for the comparison, as in 90s; 0 is no limit")
 }
 
-func (l *limitFlags) limits() (diff.Limits, error) {
+func (l *limitFlags) limits(cmd *cobra.Command) (diff.Limits, error) {
 	if l.ratio <= 0 || l.depth <= 0 || l.nodes <= 0 || l.timeout < 0 {
-		return diff.Limits{}, fmt.Errorf("a limit must be positive")
+		return diff.Limits{}, misuse(cmd, "a limit must be positive")
 	}
 	return diff.Limits{
 		MaxExpanded: int64(l.expanded), MaxDict: int64(l.dict), MaxRatio: l.ratio,
@@ -93,6 +93,26 @@ func (o *outputFlags) add(f *pflag.FlagSet, formats ...string) {
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code says it all")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything: all rows, findings and steps")
 	f.BoolVar(&o.noColor, "no-color", false, "no colours (so too when NO_COLOR is set, or not on a terminal)")
+}
+
+// known demands a format that there is.
+func (o *outputFlags) known(cmd *cobra.Command) error {
+	if !report.Known(o.format) {
+		return misuse(cmd, "%v", report.Unknown(o.format))
+	}
+	return nil
+}
+
+// openPair opens a reference and a deployed image; closing closes both.
+func openPair(reference, deployed string) (ref, dep *verify.Image, closing func(), err error) {
+	if ref, err = verify.OpenImage(reference); err != nil {
+		return nil, nil, nil, err
+	}
+	if dep, err = verify.OpenImage(deployed); err != nil {
+		ref.Close()
+		return nil, nil, nil, err
+	}
+	return ref, dep, func() { ref.Close(); dep.Close() }, nil
 }
 
 func (p *program) style(o *outputFlags) report.Style {

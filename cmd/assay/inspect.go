@@ -31,12 +31,12 @@ container does not account for. -v shows the fields of headers too.
 Exit codes: 0 laid out; 2 trouble; 3 a limit kept a layer closed`,
 		Args: arity(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits()
-			if err != nil {
-				return misuse(cmd, "%v", err)
+			l, err := limits.limits(cmd)
+			if err == nil {
+				err = output.known(cmd)
 			}
-			if !report.Known(output.format) {
-				return misuse(cmd, "%v", report.Unknown(output.format))
+			if err != nil {
+				return err
 			}
 			img, err := verify.OpenImage(args[0])
 			if err != nil {

@@ -52,8 +52,8 @@ Exit codes: 0 the builds agree; 1 they disagree, or a source is not the pinned
 one; 2 trouble; 3 the build failed or a limit stopped it`,
 		Args: arity(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !report.Known(output.format) {
-				return misuse(cmd, "%v", report.Unknown(output.format))
+			if err := output.known(cmd); err != nil {
+				return err
 			}
 			back, err := box.choice(cmd)
 			if err != nil {

@@ -24,23 +24,18 @@ Exit codes: that of the recorded verdict if the evidence is sound; 1 if anything
 was changed, or cannot be parsed, or is about other images; 2 trouble`,
 		Args: arity(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits()
-			if err != nil {
-				return misuse(cmd, "%v", err)
+			l, err := limits.limits(cmd)
+			if err == nil {
+				err = output.known(cmd)
 			}
-			if !report.Known(output.format) {
-				return misuse(cmd, "%v", report.Unknown(output.format))
-			}
-			ref, err := verify.OpenImage(args[1])
 			if err != nil {
 				return err
 			}
-			defer ref.Close()
-			dep, err := verify.OpenImage(args[2])
+			ref, dep, closing, err := openPair(args[1], args[2])
 			if err != nil {
 				return err
 			}
-			defer dep.Close()
+			defer closing()
 			o := verify.Options{Version: version, Limits: l, Progress: p.progress(&output)}
 			r, err := verify.Recheck(cmd.Context(), args[0], ref, dep, o)
 			if err != nil {

@@ -22,8 +22,8 @@ func (p *program) verifyCommand() *cobra.Command {
 		Long:  signature.Help,
 		Args:  arity(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !report.Known(output.format) {
-				return misuse(cmd, "%v", report.Unknown(output.format))
+			if err := output.known(cmd); err != nil {
+				return err
 			}
 			var err error
 			if req.Artifact, err = signature.ParseArtifact(args[0]); err != nil {

@@ -79,7 +79,8 @@ func TestPrices(t *testing.T) {
 		},
 		{
 			"a uuid in text without a place", "550e8400-e29b-41d4-a716-446655440000", "650e8400-e29b-41d4-a716-446655440000",
-			[]Entry{{Op: OpUUID, Ref: Range{0, 36}, Spec: &Spec{Op: OpUUID, Enc: "text"}}}, 8 * 36,
+			[]Entry{{Op: OpUUID, Ref: Range{0, 36}, Spec: &Spec{Op: OpUUID, Enc: "text"}}},
+			8 * 36,
 		},
 		{"a refused proof costs its bytes", "ab", "cd", []Entry{text(0, 2, "u16le")}, 16},
 	} {
