@@ -106,11 +106,16 @@ func compare(ctx context.Context, ref, dep Image, opt Options) (*Result, error) 
 		if k > 0 {
 			l.Streams = append(l.Streams, s.stream)
 		}
-		for _, e := range s.entries {
+		for i := range s.entries {
+			e := &s.entries[i]
 			e.Stream, e.Path = k, shown(e.Path)
-			l.Entries = append(l.Entries, e)
 		}
-		s.entries = nil
+		if k == 0 {
+			l.Entries = s.entries // most often all there are
+		} else {
+			l.Entries = append(l.Entries, s.entries...)
+		}
+		s.entries, s.dep.root = nil, Section{} // the reference's layout still names what is missing
 	}
 	opt.Progress("checking", 0, 1)
 	if err := l.Check(ctx, ledger.Image{ReaderAt: ref, Size: ref.Size}, ledger.Image{ReaderAt: dep, Size: dep.Size}, Tools(opt)); err != nil {
