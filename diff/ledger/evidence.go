@@ -78,7 +78,10 @@ func side(s Side) jsonSide { return jsonSide{s.Size, hex.EncodeToString(s.Sum[:]
 
 func (j jsonSide) side() (Side, error) {
 	s := Side{Size: j.Size}
-	if n, err := hex.Decode(s.Sum[:], []byte(j.SHA256)); err != nil || n != len(s.Sum) || len(j.SHA256) != 2*n {
+	if len(j.SHA256) != hex.EncodedLen(len(s.Sum)) {
+		return s, invalid("bad digest %.80q", j.SHA256)
+	}
+	if _, err := hex.Decode(s.Sum[:], []byte(j.SHA256)); err != nil {
 		return s, invalid("bad digest %.80q", j.SHA256)
 	}
 	return s, nil
