@@ -81,7 +81,7 @@ func (j jsonSide) side() (Side, error) {
 	if len(j.SHA256) != hex.EncodedLen(len(s.Sum)) {
 		return s, invalid("bad digest %.80q", j.SHA256)
 	}
-	if _, err := hex.Decode(s.Sum[:], []byte(j.SHA256)); err != nil {
+	if _, err := hex.Decode(s.Sum[:], []byte(j.SHA256)); err != nil || hex.EncodeToString(s.Sum[:]) != j.SHA256 {
 		return s, invalid("bad digest %.80q", j.SHA256)
 	}
 	return s, nil
@@ -212,6 +212,9 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 	if head.Schema != Schema {
 		return nil, sum, invalid("schema %.80q is not %s", head.Schema, Schema)
 	}
+	if head.Streams < 0 || head.Entries < 0 || head.Missing < 0 {
+		return nil, sum, invalid("negative counts")
+	}
 	l := &Ledger{}
 	var err error
 	if l.Reference, err = head.Reference.side(); err != nil {
@@ -220,7 +223,7 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 	if l.Deployed, err = head.Deployed.side(); err != nil {
 		return nil, sum, err
 	}
-	for i := range max(head.Streams, 0) {
+	for i := range head.Streams {
 		var j jsonStream
 		if err := line(&j, true); err != nil {
 			return nil, sum, err
@@ -240,7 +243,7 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 		s.RefLen, s.RefSum, s.DepLen, s.DepSum = ref.Size, ref.Sum, dep.Size, dep.Sum
 		l.Streams = append(l.Streams, s)
 	}
-	for range max(head.Entries, 0) {
+	for range head.Entries {
 		var j jsonEntry
 		if err := line(&j, true); err != nil {
 			return nil, sum, err
@@ -260,7 +263,7 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 		}
 		l.Entries = append(l.Entries, e)
 	}
-	for range max(head.Missing, 0) {
+	for range head.Missing {
 		var j jsonHole
 		if err := line(&j, true); err != nil {
 			return nil, sum, err
