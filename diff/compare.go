@@ -489,7 +489,7 @@ func (w *walker) leaf(h here) error {
 	}
 	for i := 0; i < len(runs); i++ {
 		x := runs[i]
-		if x.same || x.ref.Len != x.dep.Len || h.limit != "" {
+		if x.same || x.ref.Len != x.dep.Len || h.limit != "" || !holdsText(h.r.Role) || !holdsText(h.d.Role) {
 			w.plain(x, h)
 			continue
 		}
@@ -517,6 +517,17 @@ func (w *walker) leaf(h here) error {
 		i = j
 	}
 	return nil
+}
+
+// holdsText says whether a date in a section of that role may be a build date.
+// In a name, a link's target, an attribute or a field it decides what something
+// is: a file renamed by its date is another file.
+func holdsText(r Role) bool {
+	switch r {
+	case RolePayload, RoleVersion, RoleTable, RoleGap, RoleTail, "":
+		return true
+	}
+	return false
 }
 
 // texts explains what it can of a cluster of differences, all on one diagonal.

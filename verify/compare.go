@@ -54,6 +54,10 @@ func Diff(ctx context.Context, ref, dep *Image, labels diff.Labels, policy Polic
 	r.Deployed.SHA256 = hex.EncodeToString(l.Deployed.Sum[:])
 	r.judge(l)
 	r.excerpts(res)
+	if ref.Kind != dep.Kind {
+		// A file can hold the very bytes that a directory is read as.
+		r.reject(KindInput, ".", fmt.Sprintf("the reference is a %s, the deployed image a %s", ref.Kind, dep.Kind))
+	}
 	for _, n := range res.Notes {
 		r.Notes = append(r.Notes, Note{Side: n.Side, Path: n.Path, Text: n.Text})
 	}

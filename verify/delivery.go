@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,7 +82,7 @@ const maxDelivery = 1 << 20
 // LoadDelivery reads a delivery file. Unknown and repeated keys are errors that
 // name the line.
 func LoadDelivery(path string) (*Delivery, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("delivery: %w", err)
 	}

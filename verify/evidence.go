@@ -92,8 +92,14 @@ func WriteEvidence(dir string, out *Outcome) error {
 func sums(dir string) ([]byte, error) {
 	var lines []string
 	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+		if err != nil {
 			return err
+		}
+		if e.IsDir() {
+			if in, err := os.ReadDir(p); err != nil || len(in) > 0 || p == dir {
+				return err
+			}
+			return fmt.Errorf("%q is empty and has no place in evidence", filepath.Base(p))
 		}
 		name, err := filepath.Rel(dir, p)
 		if err != nil || name == SumsFile {
@@ -102,7 +108,7 @@ func sums(dir string) ([]byte, error) {
 		if !e.Type().IsRegular() || strings.ContainsAny(name, "\n\r\\") {
 			return fmt.Errorf("%q has no place in evidence", name)
 		}
-		f, err := os.Open(p)
+		f, err := openRegular(p)
 		if err != nil {
 			return err
 		}
@@ -126,18 +132,27 @@ func unsound(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrEvidence, fmt.Sprintf(format, args...))
 }
 
-// maxReport bounds a stored report, in bytes.
-const maxReport = 256 << 20
+// Bounds of what is read whole of stored evidence, in bytes.
+const (
+	maxReport = 256 << 20
+	maxSums   = 16 << 20
+)
 
 // Recheck replays stored evidence on both images: every digest of the folder,
 // the ledger by the kernel, and the report by judging the ledger anew. It
-// returns the report, whose verdict stands. Signatures and the origin of the
-// reference are taken as recorded; they can only have made the verdict worse.
-func Recheck(ctx context.Context, dir string, ref, dep *Image, o Options) (*Report, error) {
-	listed, err := os.ReadFile(filepath.Join(dir, SumsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, unsound("it has no %s", SumsFile)
+// returns the report, whose verdict stands for the bytes. Signatures, the origin
+// of the reference and the paths in the ledger are taken as recorded: nothing here
+// says that what was recorded is all there was.
+//
+// The policy must be built in, or the one given by name: what evidence says of its
+// own policy is no policy.
+func Recheck(ctx context.Context, dir string, ref, dep *Image, policy string, o Options) (*Report, error) {
+	if fi, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
+	} else if !fi.IsDir() {
+		return nil, fmt.Errorf("evidence: %s is not a folder", dir)
 	}
+	listed, err := readEvidence(dir, SumsFile, maxSums)
 	if err != nil {
 		return nil, err
 	}
@@ -148,11 +163,17 @@ func Recheck(ctx context.Context, dir string, ref, dep *Image, o Options) (*Repo
 	if !bytes.Equal(listed, found) {
 		return nil, unsound("%s and the files do not agree: %s", SumsFile, firstDifference(listed, found))
 	}
-	r, err := readReport(filepath.Join(dir, ReportFile))
+	r, err := readReport(dir)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(dir, LedgerFile))
+	if err := r.holdsTo(policy); err != nil {
+		return nil, err
+	}
+	if r.Reference.Kind != ref.Kind && r.Reference.Size > 0 || r.Deployed.Kind != dep.Kind {
+		return nil, unsound("it is about a %s and a %s, these are a %s and a %s", r.Reference.Kind, r.Deployed.Kind, ref.Kind, dep.Kind)
+	}
+	f, err := openRegular(filepath.Join(dir, LedgerFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		if r.Verdict == Explained || r.Verdict == Identical || r.Ledger != "" {
 			return nil, unsound("its verdict is %s and there is no ledger", r.Verdict)
@@ -188,21 +209,39 @@ func firstDifference(a, b []byte) string {
 	return "line ends"
 }
 
-func readReport(path string) (*Report, error) {
-	f, err := os.Open(path)
+// readEvidence reads a file of an evidence folder whole. What is not there, no
+// file or too large makes the evidence unsound.
+func readEvidence(dir, name string, most int64) ([]byte, error) {
+	path := filepath.Join(dir, name)
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unsound("it has no %s", name)
+	}
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, unsound("it has no %s", ReportFile)
-		}
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, unsound("%s is not a regular file", name)
+	}
+	f, err := openRegular(path)
+	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxReport+1))
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > maxReport {
-		return nil, unsound("%s is larger than %d bytes", ReportFile, maxReport)
+	if int64(len(b)) > most {
+		return nil, unsound("%s is larger than %d bytes", name, most)
+	}
+	return b, nil
+}
+
+func readReport(dir string) (*Report, error) {
+	b, err := readEvidence(dir, ReportFile, maxReport)
+	if err != nil {
+		return nil, err
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -230,6 +269,22 @@ func containsAll(have, want []string) bool {
 	return true
 }
 
+// holdsTo demands that the report was judged by the policy of that name or, if
+// none is named, by one that is built in.
+func (r *Report) holdsTo(name string) error {
+	if name == "" && r.Policy.Name == identicalPolicy.Name {
+		name = identicalPolicy.Name
+	}
+	p, err := LoadPolicy(name)
+	if err != nil {
+		return err
+	}
+	if r.Policy.Name != p.Name || r.Policy.Explained != p.Explained || r.Policy.FreeBits != p.FreeBits || !slices.Equal(r.Policy.Rules, p.Rules) {
+		return unsound("it was judged by policy %q, not by %q; --policy names the one to hold it to", r.Policy.Name, p.Name)
+	}
+	return nil
+}
+
 // agrees holds a stored report against the ledger, judged anew.
 func agrees(r *Report, l *ledger.Ledger) error {
 	again := newReport(r.Policy, Options{})
@@ -255,11 +310,6 @@ func agrees(r *Report, l *ledger.Ledger) error {
 	for _, s := range r.Signatures {
 		if !s.OK && !other && len(r.Signatures) == 1 {
 			return unsound("its only signature does not hold, and the verdict does not say so")
-		}
-	}
-	for _, p := range []Policy{standardPolicy, identicalPolicy} {
-		if r.Policy.Name == p.Name && !reflect.DeepEqual(r.Policy, p) {
-			return unsound("its policy %s is not the one of that name", p.Name)
 		}
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/format"
@@ -34,7 +35,7 @@ func OpenImage(path string) (*Image, error) {
 	case !fi.Mode().IsRegular() && fi.Mode()&os.ModeDevice == 0 || fi.Mode()&os.ModeCharDevice != 0:
 		return nil, fmt.Errorf("%s: neither a file nor a directory", path)
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +45,20 @@ func OpenImage(path string) (*Image, error) {
 		return nil, err
 	}
 	return &Image{diff.Image{Name: base(path), ReaderAt: f, Size: size}, "file", f}, nil
+}
+
+// openRegular opens a regular file. A FIFO in its place fails instead of
+// blocking.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		f.Close()
+		return nil, fmt.Errorf("%s is not a regular file", base(path))
+	}
+	return f, nil
 }
 
 // base is the last element of a path, also of one that ends in a dot.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"regexp"
 	"strings"
@@ -59,7 +58,7 @@ func LoadPolicy(name string) (Policy, error) {
 	case "identical":
 		return identicalPolicy, nil
 	}
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return Policy{}, fmt.Errorf("policy %q is neither identical nor standard nor a file: %w", name, plain(err))
 	}
@@ -116,7 +115,7 @@ func strictYAML(b []byte, v any) error {
 	return nil
 }
 
-var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+var unknownKey = regexp.MustCompile(`(?s)field (\S+) not found in type .*`)
 
 // plainYAML puts a decoder's error in one line and in words of the file.
 func plainYAML(err error) error {
@@ -124,7 +123,11 @@ func plainYAML(err error) error {
 	if !errors.As(err, &te) {
 		return err
 	}
-	return errors.New(unknownKey.ReplaceAllString(strings.Join(te.Errors, "; "), "unknown key $1"))
+	out := make([]string, len(te.Errors))
+	for i, e := range te.Errors {
+		out[i] = unknownKey.ReplaceAllString(e, "unknown key $1")
+	}
+	return errors.New(strings.Join(out, "; "))
 }
 
 // allows returns the index of the allowance a rule falls under at a section, -1

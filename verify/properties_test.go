@@ -347,7 +347,7 @@ func TestEvidence(t *testing.T) {
 				t.Fatal(err)
 			}
 			again := func(ref, dep []byte) error {
-				r, err := verify.Recheck(context.Background(), dir, image(ref), image(dep), verify.Options{})
+				r, err := verify.Recheck(context.Background(), dir, image(ref), image(dep), "", verify.Options{})
 				if err == nil && r.Verdict != test.want {
 					t.Errorf("recheck gives %s", r.Verdict)
 				}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,8 +76,9 @@ Exit codes: 0 laid out; 2 trouble; 3 a limit kept a layer closed`,
 				return err
 			}
 			fmt.Fprintf(p.stdout, "%s  %d bytes  sha256:%s\n", diff.Escape(img.Name), img.Size, tree.SHA256)
-			show(p.stdout, tree, 0)
-			return nil
+			out := bufio.NewWriter(p.stdout)
+			show(out, tree, 0)
+			return out.Flush()
 		},
 	}
 	f := cmd.Flags()

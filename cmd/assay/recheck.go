@@ -11,14 +11,18 @@ func (p *program) recheckCommand() *cobra.Command {
 	var (
 		limits limitFlags
 		output outputFlags
+		policy string
 	)
 	cmd := &cobra.Command{
 		Use:   "recheck EVIDENCE REFERENCE DEPLOYED",
 		Short: "Replay stored evidence with the kernel alone",
 		Long: `Replay the ledger of an evidence folder on both images with the trusted kernel:
 every claim, verdict and price must come out as recorded, and the report must be
-what the ledger gives. Signatures and the origin of the reference are taken as
-recorded; they can only have made the verdict worse.
+what the ledger gives under a built-in policy, or the one that --policy names.
+
+This is about the bytes. Signatures, the origin of the reference and the names of
+sections are taken as recorded, and so is that they are all there was: verify the
+signatures again with assay verify, or the delivery with assay check.
 
 Exit codes: that of the recorded verdict if the evidence is sound; 1 if anything
 was changed, or cannot be parsed, or is about other images; 2 trouble`,
@@ -37,16 +41,17 @@ was changed, or cannot be parsed, or is about other images; 2 trouble`,
 			}
 			defer closing()
 			o := verify.Options{Version: version, Limits: l, Progress: p.progress(&output)}
-			r, err := verify.Recheck(cmd.Context(), args[0], ref, dep, o)
+			r, err := verify.Recheck(cmd.Context(), args[0], ref, dep, policy, o)
 			if err != nil {
 				return err
 			}
-			p.say(&output)("the evidence holds: its ledger replays, and the report is what it gives")
+			p.say(&output)("the evidence holds for the bytes: its ledger replays, and the report is what it gives")
 			return p.conclude(cmd, &verify.Outcome{Report: r}, &output, "")
 		},
 	}
 	f := cmd.Flags()
 	output.add(f, report.Formats...)
+	f.StringVar(&policy, "policy", "", "hold it to this policy: identical, standard, or a file (default: standard, or identical if so recorded)")
 	limits.add(f)
 	return cmd
 }

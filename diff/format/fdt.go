@@ -237,7 +237,7 @@ func (p *treeLayout) property(q *fdt.Item) ([]diff.Section, error) {
 	if err := p.in.Budget.Node(3 + int64(len(propertyTable.Fields))); err != nil {
 		return nil, err
 	}
-	value := diff.Section{Name: "value", Role: diff.RoleMeta, Off: q.Value.Off, Len: q.Value.Len}
+	value := diff.Section{Name: "value", Role: diff.RolePayload, Off: q.Value.Off, Len: q.Value.Len}
 	if known, ok := p.places[q.Value.Off]; ok {
 		value.Role, value.Spec, value.Open, value.Note = known.role, known.spec, known.open, known.note
 	}

@@ -242,6 +242,9 @@ func (c *checker) structure(k int) error {
 		if (e.Spec != nil) != e.Op.proves() || e.Spec != nil && e.Spec.Op != e.Op {
 			return where("operation %q with another operation's proof", e.Op)
 		}
+		if e.Limit != "" && (e.Op.proves() || e.Op == OpCarry) {
+			return where("a limit closed the layer of what operation %q looked into", e.Op)
+		}
 		if e.Place != nil && !e.Op.proves() || e.Op != OpMove && e.From != 0 || e.Op != OpCarry && e.Carry != 0 {
 			return where("operation %q with parts it has no use for", e.Op)
 		}
@@ -842,14 +845,15 @@ func sameSpec(a, b *Spec) bool {
 }
 
 // freestanding demands that a text which anchors itself is not part of a longer
-// word, on either side, and a clock not part of an address like 00:11:22:33:44:55.
+// word, version, path or expression, on either side, and a clock not part of an
+// address like 00:11:22:33:44:55 or fe80::12:34:56.
 func (c *checker) freestanding(p *pair, e *Entry) error {
 	for _, s := range []struct {
 		r    io.ReaderAt
 		size int64
 		at   Range
 	}{{p.ref, p.refLen, e.Ref}, {p.dep, p.depLen, e.Dep}} {
-		const near = 6
+		const near = 2
 		before := make([]byte, min(near, s.at.Off))
 		after := make([]byte, min(near, s.size-s.at.End()))
 		if err := readFull(s.r, before, s.at.Off-int64(len(before))); err != nil {
@@ -860,28 +864,25 @@ func (c *checker) freestanding(p *pair, e *Entry) error {
 		}
 		slices.Reverse(before)
 		for _, b := range [][]byte{before, after} {
-			if wordLen(b) > 0 {
+			switch {
+			case wordLen(b) > 0 || len(b) > 0 && b[0] >= 0x80:
 				return refuse("the text is part of a longer word")
-			}
-			if e.Spec.Enc == clockText && len(b) > 0 && b[0] == ':' {
-				if n := wordLen(b[1:]); n > 0 && n < near-1 && hexLen(b[1:]) == n {
-					return refuse("the text is part of an address")
-				}
+			case len(b) > 1 && bytes.IndexByte([]byte(".-/+"), b[0]) >= 0 && wordLen(b[1:]) > 0:
+				return refuse("the text is part of a version, a path or an expression")
+			case e.Spec.Enc == clockText && len(b) > 0 && (b[0] == ':' || b[0] == '-'):
+				return refuse("the text is part of an address")
 			}
 		}
 	}
 	return nil
 }
 
-// wordLen and hexLen count the characters of a word, and the hexadecimal
-// digits, that b begins with.
+// wordLen counts the characters of a word that b begins with.
 func wordLen(b []byte) int {
 	return len(b) - len(bytes.TrimLeftFunc(b, func(r rune) bool {
 		return r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' || r == '_'
 	}))
 }
-
-func hexLen(b []byte) int { return len(b) - len(bytes.TrimLeft(b, "0123456789abcdefABCDEF")) }
 
 // mapStart returns where the reference byte at off is paired in the deployed
 // stream; mapEnd where the byte before off is, and one further.

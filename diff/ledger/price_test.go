@@ -370,3 +370,48 @@ func TestPlacesAreVouchedFor(t *testing.T) {
 		}
 	}
 }
+
+// A date or a clock inside something longer is no build date.
+func TestTextsStandFree(t *testing.T) {
+	for _, test := range []struct {
+		ref, dep string
+		at       int64
+		enc      Enc
+		ok       bool
+	}{
+		{"made 2024-01-02.", "made 2025-01-02.", 5, "2006-01-02", true},
+		{"at 12:34:56, ok", "at 10:20:30, ok", 3, "15:04:05", true},
+		{"- 12:34:56 +0000", "- 10:20:30 +0000", 2, "15:04:05", true},
+		{"ntp=fe80::12:34:56 ", "ntp=fe80::10:20:30 ", 10, "15:04:05", false},
+		{"12:34:56::1 ", "10:20:30::1 ", 0, "15:04:05", false},
+		{"root:x:10:10:10:root", "root:x:00:00:00:root", 7, "15:04:05", false},
+		{"aa-00:11:22-33", "aa-00:11:23-33", 3, "15:04:05", false},
+		{"v1.2024-01-02 ", "v1.2023-01-02 ", 3, "2006-01-02", false},
+		{"/releases/2024-01-02/bin", "/releases/2023-01-02/bin", 10, "2006-01-02", false},
+		{"rel-2024-01-02 ", "rel-2023-01-02 ", 4, "2006-01-02", false},
+		{"\xc3\xa92024-01-02 ", "\xc3\xa92023-01-02 ", 2, "2006-01-02", false},
+	} {
+		n := int64(len(test.enc))
+		entries := []Entry{text(test.at, n, test.enc)}
+		if test.at > 0 {
+			entries = append([]Entry{cp(0, test.at)}, entries...)
+		}
+		entries = append(entries, cp(test.at+n, int64(len(test.ref))-test.at-n))
+		l, err := check(t, []byte(test.ref), []byte(test.dep), nil, entries...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Totals.Unexplained == 0; got != test.ok {
+			t.Errorf("%q to %q: explained %v", test.ref, test.dep, got)
+		}
+	}
+}
+
+// A limit closes what nothing looked into; it excuses no proof.
+func TestLimitExcusesNothing(t *testing.T) {
+	e := text(0, 10, "2006-01-02")
+	e.Limit = "depth"
+	if _, err := check(t, []byte("2024-01-02"), []byte("2025-01-02"), nil, e); err == nil {
+		t.Error("a proof inside a closed layer passes")
+	}
+}

@@ -2,8 +2,8 @@
 //
 // Each job is a pair of files that differ. Its contenders take turns on it, so that whatever
 // else the machine does befalls them alike, and each is judged by the median of its
-// times. One that takes longer than half a minute runs once, and is stopped after
-// five. Every run must find the difference: another exit code than 1 ends the benchmark.
+// times. One that takes longer than 30 seconds runs once, and is stopped after 5 minutes.
+// Every run must find the difference: another exit code than 1 ends the benchmark.
 //
 // Peak memory is the maximum resident set that the kernel counted for a process (wait4). Up to
 // its start a process shares the memory of this program, whose own is thus the least

@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -18,7 +20,7 @@ import (
 // refuses, rather than truncate.
 func readInput(kind, path string, max int64) ([]byte, Input, error) {
 	in := Input{Kind: kind, Name: filepath.Base(path)}
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain(err))
 	}
@@ -33,6 +35,20 @@ func readInput(kind, path string, max int64) ([]byte, Input, error) {
 	sum := sha256.Sum256(b)
 	in.Size, in.SHA256 = int64(len(b)), hex.EncodeToString(sum[:])
 	return b, in, nil
+}
+
+// openRegular opens a regular file. A FIFO in its place fails instead of
+// blocking.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.New("it is not a regular file")
+	}
+	return f, nil
 }
 
 // loadDetached reads a detached signature: base64 when every byte is base64 or
