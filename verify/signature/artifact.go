@@ -27,7 +27,7 @@ type Artifact struct {
 
 // File is the artifact at path. It is read once, as a stream.
 func File(path string) Artifact {
-	return Artifact{name: path, size: -1, open: func() (io.ReadCloser, error) { return openRegular(path) }}
+	return Artifact{name: path, size: -1, open: func() (io.ReadCloser, error) { return open(path) }}
 }
 
 // Reader is an artifact of size bytes that r yields; more or fewer are an error.

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -20,7 +19,7 @@ import (
 // refuses, rather than truncate.
 func readInput(kind, path string, max int64) ([]byte, Input, error) {
 	in := Input{Kind: kind, Name: filepath.Base(path)}
-	f, err := openRegular(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain(err))
 	}
@@ -37,18 +36,10 @@ func readInput(kind, path string, max int64) ([]byte, Input, error) {
 	return b, in, nil
 }
 
-// openRegular opens a regular file. A FIFO in its place fails instead of
-// blocking.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		f.Close()
-		return nil, errors.New("it is not a regular file")
-	}
-	return f, nil
+// open opens a file or a pipe. A FIFO that nobody writes to is empty; it does not
+// block.
+func open(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // loadDetached reads a detached signature: base64 when every byte is base64 or
