@@ -293,7 +293,6 @@ func (w *walker) openBoth(h *here) error {
 // children pairs the parts of two sections of one format and walks them in the
 // order of the deployed side.
 func (w *walker) children(h here, rk, dk []Section) error {
-	r, d := h.r, h.d
 	i, j := 0, 0
 	for _, p := range append(pairByName(rk, dk), [2]int{len(rk), len(dk)}) {
 		if err := w.slot(h, rk[i:p[0]], dk[j:p[1]]); err != nil {
@@ -303,11 +302,11 @@ func (w *walker) children(h here, rk, dk []Section) error {
 			break
 		}
 		i, j = p[0]+1, p[1]+1
-		h.r, h.d, h.rp, h.dp = &rk[p[0]], &dk[p[1]], r, d
 		c := h
-		c.path = join(h.path, h.d)
+		c.r, c.d, c.rp, c.dp = &rk[p[0]], &dk[p[1]], h.r, h.d
+		c.path = join(h.path, c.d)
 		c.same = c.path
-		if len(dk) > maxRows || d.Table != nil || isField(h.d) {
+		if len(dk) > maxRows || h.d.Table != nil || isField(c.d) {
 			c.same = h.path
 		}
 		if err := w.pair(c); err != nil {
@@ -330,13 +329,12 @@ func isField(s *Section) bool { return s.Len <= 64 && len(s.Children) == 0 && s.
 // is unexplained, on the reference's missing.
 func (w *walker) slot(h here, rk, dk []Section) error {
 	i := 0
-	parent, dparent := h.r, h.d
 	for j := range dk {
 		d := &dk[j]
 		c := h
 		c.path = join(h.path, d)
 		c.same = c.path
-		c.d, c.dp, c.rp = d, dparent, parent
+		c.d, c.dp, c.rp = d, h.d, h.r
 		found := -1
 		for k := i; k < len(rk) && k < i+256; k++ {
 			same, err := w.sameContent(&rk[k], d)
@@ -348,7 +346,7 @@ func (w *walker) slot(h here, rk, dk []Section) error {
 				break
 			}
 		}
-		if found < 0 && len(rk)-i >= len(dk)-j && i < len(rk) && rk[i].Role == d.Role && len(rk)-i == len(dk)-j {
+		if found < 0 && i < len(rk) && len(rk)-i == len(dk)-j && rk[i].Role == d.Role {
 			found = i
 		}
 		if found < 0 {
@@ -465,7 +463,10 @@ func (w *walker) setting(codec ledger.Codec, first string, l *layer, s *Section,
 	if first != "" {
 		try = append([]string{first}, try...)
 	}
-	for _, x := range try {
+	for i, x := range try {
+		if i > 0 && x == first {
+			continue // tried before all others
+		}
 		same, err := ledger.Reproduces(w.ctx, codec, x, io.NewSectionReader(l, s.Off, s.Len), io.NewSectionReader(stream, 0, stream.size))
 		if err != nil {
 			return "", err
@@ -548,7 +549,7 @@ func (w *walker) texts(h here, runs []run, before, after int64) error {
 			continue
 		}
 		for _, t := range rule.Scan(ref, dep) {
-			if t.Off < 0 || t.Len <= 0 || t.Off+t.Len > len(ref) || bytes.Equal(ref[t.Off:t.Off+t.Len], dep[t.Off:t.Off+t.Len]) {
+			if t.Spec.Op != rule.Text || t.Off < 0 || t.Len <= 0 || t.Off+t.Len > len(ref) || bytes.Equal(ref[t.Off:t.Off+t.Len], dep[t.Off:t.Off+t.Len]) {
 				continue
 			}
 			clash := lo+int64(t.Off) < w.settled

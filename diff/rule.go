@@ -15,9 +15,11 @@ type Rule struct {
 	// Because says why, for the report.
 	Because string
 
-	// Scan looks for texts that need no place. It gets the two sides of a
+	// Text is the operation that Scan proposes, and Scan looks for texts that
+	// need no place. It gets the two sides of a
 	// difference with some bytes around it, both of one length and aligned
 	// byte for byte.
+	Text ledger.Op
 	Scan func(ref, dep []byte) []Text
 }
 

@@ -19,8 +19,8 @@ type Options struct {
 	Progress func(stage string, done, total int64)
 }
 
-// engine returns the engine's options with everything this program knows.
-func (o Options) engine() diff.Options {
+// Engine returns the engine's options with everything this program knows.
+func (o Options) Engine() diff.Options {
 	return diff.Options{
 		Formats: format.All(), Rules: explain.All(), Codecs: format.Codecs(o.Limits),
 		Limits: o.Limits, Progress: o.Progress,
@@ -39,7 +39,7 @@ func Diff(ctx context.Context, ref, dep *Image, labels diff.Labels, policy Polic
 	r := newReport(policy, o)
 	r.Reference = Input{Name: ref.Name, Kind: ref.Kind, Size: ref.Size}
 	r.Deployed = Input{Name: dep.Name, Kind: dep.Kind, Size: dep.Size}
-	eo := o.engine()
+	eo := o.Engine()
 	eo.Labels = labels
 	res, err := diff.Compare(ctx, ref.Image, dep.Image, eo)
 	var limit *diff.LimitError

@@ -184,7 +184,7 @@ func Recheck(ctx context.Context, dir string, ref, dep *Image, policy string, o 
 		return nil, err
 	}
 	defer f.Close()
-	l, err := ledger.Recheck(ctx, f, ledger.Image{ReaderAt: ref, Size: ref.Size}, ledger.Image{ReaderAt: dep, Size: dep.Size}, diff.Tools(o.engine()))
+	l, err := ledger.Recheck(ctx, f, ledger.Image{ReaderAt: ref, Size: ref.Size}, ledger.Image{ReaderAt: dep, Size: dep.Size}, diff.Tools(o.Engine()))
 	if errors.Is(err, ledger.ErrInvalid) {
 		return nil, fmt.Errorf("%w: %w", ErrEvidence, err)
 	}

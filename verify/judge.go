@@ -2,8 +2,10 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
+	"github.com/assaylab/assay/diff/explain"
 	"github.com/assaylab/assay/diff/ledger"
 )
 
@@ -47,11 +49,11 @@ type judge struct {
 	against, limited int64 // findings that reject; bytes that stay undecided
 }
 
-// find takes a finding about bytes of a deployed stream, or about what a derived
-// one lacks.
 // maxRefused bounds the checksums that explained fields are held against.
 const maxRefused = 64
 
+// find takes a finding about bytes of a deployed stream, or about what a derived
+// one lacks.
 func (j *judge) find(f Finding) {
 	root := j.roots[f.Stream]
 	if f.Stream == 0 {
@@ -121,17 +123,20 @@ func (j *judge) entries() {
 	}
 }
 
-// rules names the rule behind an operation, with a place and without: policies
-// have budgets for rules, and what a stored ledger says of itself is only words.
-var rules = map[ledger.Op]map[bool]string{
-	ledger.OpTime:   {true: "time-field", false: "date-text"},
-	ledger.OpSum:    {true: "checksum"},
-	ledger.OpNumber: {true: "size"},
-	ledger.OpFill:   {true: "padding"},
+// proposes says whether the rule an entry names could have proposed it, at a
+// place or in text: policies have budgets for rules, and what a stored ledger
+// says of itself is only words.
+func proposes(e *ledger.Entry) bool {
+	for _, r := range explain.All() {
+		if r.Name == e.Rule {
+			return e.Place != nil && slices.Contains(r.Ops, e.Op) || e.Place == nil && r.Scan != nil && r.Text == e.Op
+		}
+	}
+	return false
 }
 
 func (j *judge) disallowed(e *ledger.Entry) string {
-	if e.Rule != rules[e.Op][e.Place != nil] {
+	if !proposes(e) {
 		return fmt.Sprintf("operation %s is not what the rule %q proposes", e.Op, e.Rule)
 	}
 	for _, sum := range j.refused {

@@ -44,10 +44,7 @@ report, the ledger, the rebuilt reference and the build logs, and
 ` + exitHelp,
 		Args: arity(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits(cmd)
-			if err == nil {
-				err = output.known(cmd)
-			}
+			o, err := p.options(cmd, &limits, &output)
 			if err != nil {
 				return err
 			}
@@ -69,8 +66,7 @@ report, the ledger, the rebuilt reference and the build logs, and
 				return err
 			}
 			out, err := verify.Check(cmd.Context(), d, verify.CheckOptions{
-				Options: verify.Options{Version: version, Limits: l, Progress: p.progress(&output)},
-				Policy:  policy, Sandbox: back, ToolDirs: box.tools, WorkDir: work, Say: p.say(&output),
+				Options: o, Policy: policy, Sandbox: back, ToolDirs: box.tools, WorkDir: work, Say: p.say(&output),
 			})
 			if err != nil {
 				return err

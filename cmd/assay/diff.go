@@ -26,10 +26,7 @@ layers inside are taken apart.
 ` + exitHelp,
 		Args: arity(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits(cmd)
-			if err == nil {
-				err = output.known(cmd)
-			}
+			o, err := p.options(cmd, &limits, &output)
 			if err != nil {
 				return err
 			}
@@ -53,7 +50,6 @@ layers inside are taken apart.
 					return err
 				}
 			}
-			o := verify.Options{Version: version, Limits: l, Progress: p.progress(&output)}
 			out, err := verify.Diff(cmd.Context(), ref, dep, labels, pol, o)
 			if err != nil {
 				return err

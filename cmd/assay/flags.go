@@ -103,6 +103,15 @@ func (o *outputFlags) known(cmd *cobra.Command) error {
 	return nil
 }
 
+// options reads what every command that looks into images takes.
+func (p *program) options(cmd *cobra.Command, l *limitFlags, o *outputFlags) (verify.Options, error) {
+	if err := o.known(cmd); err != nil {
+		return verify.Options{}, err
+	}
+	limits, err := l.limits(cmd)
+	return verify.Options{Version: version, Limits: limits, Progress: p.progress(o)}, err
+}
+
 // openPair opens a reference and a deployed image; closing closes both.
 func openPair(reference, deployed string) (ref, dep *verify.Image, closing func(), err error) {
 	if ref, err = verify.OpenImage(reference); err != nil {

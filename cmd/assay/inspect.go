@@ -11,8 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assaylab/assay/diff"
-	"github.com/assaylab/assay/diff/explain"
-	"github.com/assaylab/assay/diff/format"
 	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/report"
 )
@@ -32,10 +30,7 @@ container does not account for. -v shows the fields of headers too.
 Exit codes: 0 laid out; 2 trouble; 3 a limit kept a layer closed`,
 		Args: arity(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits(cmd)
-			if err == nil {
-				err = output.known(cmd)
-			}
+			o, err := p.options(cmd, &limits, &output)
 			if err != nil {
 				return err
 			}
@@ -44,9 +39,7 @@ Exit codes: 0 laid out; 2 trouble; 3 a limit kept a layer closed`,
 				return err
 			}
 			defer img.Close()
-			tree, err := diff.Inspect(cmd.Context(), img.Image, output.verbose, diff.Options{
-				Formats: format.All(), Rules: explain.All(), Codecs: format.Codecs(l), Limits: l,
-			})
+			tree, err := diff.Inspect(cmd.Context(), img.Image, output.verbose, o.Engine())
 			var limit *diff.LimitError
 			if errors.As(err, &limit) {
 				fmt.Fprintf(p.stderr, "assay: undecided: %v\n", err)

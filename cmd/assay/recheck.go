@@ -28,10 +28,7 @@ Exit codes: that of the recorded verdict if the evidence is sound; 1 if anything
 was changed, or cannot be parsed, or is about other images; 2 trouble`,
 		Args: arity(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := limits.limits(cmd)
-			if err == nil {
-				err = output.known(cmd)
-			}
+			o, err := p.options(cmd, &limits, &output)
 			if err != nil {
 				return err
 			}
@@ -40,7 +37,6 @@ was changed, or cannot be parsed, or is about other images; 2 trouble`,
 				return err
 			}
 			defer closing()
-			o := verify.Options{Version: version, Limits: l, Progress: p.progress(&output)}
 			r, err := verify.Recheck(cmd.Context(), args[0], ref, dep, policy, o)
 			if err != nil {
 				return err

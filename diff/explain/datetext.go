@@ -8,6 +8,7 @@ import (
 var dateText = &diff.Rule{
 	Name:  "date-text",
 	Title: "a date or time in text: __DATE__, __TIME__, RFC 3339, RFC 2822, asctime and their like",
+	Text:  ledger.OpTime,
 	Scan:  scanDates,
 }
 

@@ -12,7 +12,7 @@
 //
 // # Codecs
 //
-// A codec ([All], [Lookup]) decodes one whole extent and encodes it again:
+// A codec ([All]) decodes one whole extent and encodes it again:
 //
 //	deflate@1  a raw DEFLATE stream, RFC 1951
 //	xz@1       .xz streams and the padding between them, xz-file-format 1.2.1;
@@ -184,16 +184,6 @@ func All(lim Limits) []*Codec {
 	}
 }
 
-// Lookup returns the codec of that name, version included.
-func Lookup(name string, lim Limits) (*Codec, error) {
-	all := All(lim)
-	i := slices.IndexFunc(all, func(c *Codec) bool { return c.name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("codec %q: unknown to this version of the program", name)
-	}
-	return all[i], nil
-}
-
 // Name returns the name with the version, such as "deflate@1".
 func (c *Codec) Name() string { return c.name }
 
@@ -222,32 +212,4 @@ func (c *Codec) Encode(ctx context.Context, setting string, w io.Writer, r io.Re
 		return fmt.Errorf("%s: %s: %w", c.name, setting, err)
 	}
 	return nil
-}
-
-// Settings returns the settings of the named codec, likeliest first; none if
-// there is no such codec.
-func Settings(codec string) []string {
-	c, err := Lookup(codec, Limits{})
-	if err != nil {
-		return nil
-	}
-	return c.Settings()
-}
-
-// Encode is [Codec.Encode] of the named codec.
-func Encode(ctx context.Context, codec, setting string, w io.Writer, r io.Reader) error {
-	c, err := Lookup(codec, Limits{})
-	if err != nil {
-		return err
-	}
-	return c.Encode(ctx, setting, w, r)
-}
-
-// Decode is [Codec.Decode] of the named codec.
-func Decode(ctx context.Context, codec string, lim Limits, w io.Writer, r io.Reader) error {
-	c, err := Lookup(codec, lim)
-	if err != nil {
-		return err
-	}
-	return c.Decode(ctx, w, r)
 }

@@ -329,10 +329,6 @@ func TestContext(t *testing.T) {
 			"encode": func(ctx context.Context) error {
 				return c.Encode(ctx, setting, io.Discard, bytes.NewReader(data))
 			},
-			"find": func(ctx context.Context) error {
-				_, _, err := FindSetting(ctx, c.Name(), bytes.NewReader(enc), int64(len(enc)), bytes.NewReader(data), int64(len(data)))
-				return err
-			},
 			"walk": func(ctx context.Context) (err error) {
 				switch c.Name() {
 				case "deflate@1":
