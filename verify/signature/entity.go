@@ -16,6 +16,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/assaylab/assay/verify/internal/strictjson"
 )
 
 // An entity is a bundle, taken apart once. It is what the library verifies and
@@ -110,15 +112,15 @@ func loadBundle(path string) (*entity, Input, error) {
 func isLegacy(b []byte) bool {
 	legacy := false
 	dec := json.NewDecoder(bytes.NewReader(b))
-	_ = readObject(dec, maxKeys, func(key string) error {
+	_ = strictjson.ReadObject(dec, maxKeys, func(key string) error {
 		legacy = legacy || key == "base64Signature" || key == "rekorBundle"
-		return skip(dec)
+		return strictjson.Skip(dec)
 	})
 	return legacy
 }
 
 func parseBundle(text []byte) (*entity, error) {
-	if err := checkShape(text); err != nil {
+	if err := strictjson.CheckShape(text); err != nil {
 		return nil, err
 	}
 	pb := &protobundle.Bundle{}
@@ -167,19 +169,19 @@ func checkLogBodies(pb *protobundle.Bundle) error {
 // JSON objects of a bounded shape: the parser of a null body has panicked, and
 // there are kinds whose parser fetches URLs.
 func checkLogBody(body []byte) error {
-	if err := checkShape(body); err != nil {
+	if err := strictjson.CheckShape(body); err != nil {
 		return fmt.Errorf("its body is %w", err)
 	}
 	var kind, version string
 	dec := json.NewDecoder(bytes.NewReader(body))
-	err := readObject(dec, maxKeys, func(key string) error {
+	err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
 		switch key {
 		case "kind":
 			return dec.Decode(&kind)
 		case "apiVersion":
 			return dec.Decode(&version)
 		}
-		return skip(dec)
+		return strictjson.Skip(dec)
 	})
 	if err != nil {
 		return fmt.Errorf("its body is not a JSON object: %w", err)

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
+
+	"github.com/assaylab/assay/verify/internal/strictjson"
 )
 
 // readInput reads a small file whole. It reads one byte past the limit and
@@ -73,7 +75,7 @@ func loadTrustedRoot(path string) (*root.TrustedRoot, Input, error) {
 	if block, _ := pem.Decode(b); block != nil {
 		return nil, in, trouble(hint, "the trusted root %q is PEM (%s)", in.Name, block.Type)
 	}
-	if err := checkShape(b); err != nil {
+	if err := strictjson.CheckShape(b); err != nil {
 		return nil, in, trouble(hint, "the trusted root %q cannot be read: %v", in.Name, err)
 	}
 	tr, err := root.NewTrustedRootFromJSON(b)

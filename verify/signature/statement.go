@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/assaylab/assay/verify/internal/strictjson"
 )
 
 // In-toto, as sigstore-go and the in-toto attestation framework name it.
@@ -35,20 +37,20 @@ type subject map[crypto.Hash][]byte
 func parseStatement(payload []byte) (*statement, error) {
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	st, kind := &statement{}, ""
-	err := readObject(dec, maxKeys, func(key string) error {
+	err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
 		switch key {
 		case "_type":
 			return dec.Decode(&kind)
 		case "predicateType":
 			return dec.Decode(&st.predicateType)
 		case "subject":
-			return readArray(dec, maxSubjects, func() error {
+			return strictjson.ReadArray(dec, maxSubjects, func() error {
 				s, err := parseSubject(dec)
 				st.subjects = append(st.subjects, s)
 				return err
 			})
 		}
-		return skip(dec)
+		return strictjson.Skip(dec)
 	})
 	if err != nil {
 		return nil, err
@@ -64,11 +66,11 @@ func parseStatement(payload []byte) (*statement, error) {
 
 func parseSubject(dec *json.Decoder) (subject, error) {
 	s := subject{}
-	err := readObject(dec, maxKeys, func(key string) error {
+	err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
 		if key != "digest" {
-			return skip(dec)
+			return strictjson.Skip(dec)
 		}
-		return readObject(dec, maxKeys, func(name string) error {
+		return strictjson.ReadObject(dec, maxKeys, func(name string) error {
 			var digits string
 			if err := dec.Decode(&digits); err != nil {
 				return err

@@ -1,7 +1,9 @@
-package signature
+// Package strictjson reads JSON that an adversary wrote: it bounds the shape of a
+// document before anything is built of it, and reads objects key by key, so that
+// no key occurs twice and no two readers take different values from one document.
+package strictjson
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,13 +13,13 @@ import (
 // Limits on JSON whose parsers build a tree. An honest bundle or trusted root
 // has some hundred values; "[[],[],…" costs a tree parser fifty times its size.
 const (
-	maxValues = 1 << 15
-	maxDepth  = 64
+	MaxValues = 1 << 15
+	MaxDepth  = 64
 )
 
-// checkShape counts the values and the nesting of JSON without building
+// CheckShape counts the values and the nesting of JSON without building
 // anything. It does not validate: a parser does, afterwards.
-func checkShape(b []byte) error {
+func CheckShape(b []byte) error {
 	values, depth, quoted := 0, 0, false
 	for i := 0; i < len(b); i++ {
 		c := b[i]
@@ -29,26 +31,26 @@ func checkShape(b []byte) error {
 		case quoted:
 		case c == '{' || c == '[':
 			values++
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("nested deeper than %d at byte %d", maxDepth, i)
+			if depth++; depth > MaxDepth {
+				return fmt.Errorf("nested deeper than %d at byte %d", MaxDepth, i)
 			}
 		case c == '}' || c == ']':
 			depth--
 		case c == ',':
 			values++
 		}
-		if values > maxValues {
-			return fmt.Errorf("more than %d values at byte %d", maxValues, i)
+		if values > MaxValues {
+			return fmt.Errorf("more than %d values at byte %d", MaxValues, i)
 		}
 	}
 	return nil
 }
 
-// readObject reads one JSON object from dec and calls field with the decoder at
+// ReadObject reads one JSON object from dec and calls field with the decoder at
 // each value, which field must consume. Unlike encoding/json it refuses a key
 // that occurs twice in any letter case, so that no two readers of the same
 // document can take different values from it. It reads no more than limit keys.
-func readObject(dec *json.Decoder, limit int, field func(key string) error) error {
+func ReadObject(dec *json.Decoder, limit int, field func(key string) error) error {
 	if err := delim(dec, '{'); err != nil {
 		return err
 	}
@@ -74,8 +76,8 @@ func readObject(dec *json.Decoder, limit int, field func(key string) error) erro
 	return delim(dec, '}')
 }
 
-// readArray reads one JSON array of at most limit elements.
-func readArray(dec *json.Decoder, limit int, element func() error) error {
+// ReadArray reads one JSON array of at most limit elements.
+func ReadArray(dec *json.Decoder, limit int, element func() error) error {
 	if err := delim(dec, '['); err != nil {
 		return err
 	}
@@ -101,25 +103,8 @@ func delim(dec *json.Decoder, want json.Delim) error {
 	return nil
 }
 
-func skip(dec *json.Decoder) error {
+// Skip consumes one value.
+func Skip(dec *json.Decoder) error {
 	var raw json.RawMessage
 	return dec.Decode(&raw)
-}
-
-// oneLine makes a library's error fit for a report: one line, plain blanks (the
-// protobuf parser varies its blanks from build to build), no control characters,
-// bounded.
-func oneLine(err error) string {
-	s := strings.Join(strings.Fields(err.Error()), " ")
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' || 0x80 <= r && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
-	const most = 400
-	if len(s) > most {
-		s = s[:len(bytes.ToValidUTF8([]byte(s[:most]), nil))] + "…"
-	}
-	return s
 }
