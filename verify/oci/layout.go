@@ -1,0 +1,416 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Annotations of the entries of an index (OCI image specification, annotations.md;
+// the values of kind are those of "cosign save").
+const (
+	nameAnnotation = "org.opencontainers.image.ref.name"
+	kindAnnotation = "kind"
+
+	savedImage        = "dev.cosignproject.cosign/image"
+	savedIndex        = "dev.cosignproject.cosign/imageIndex"
+	savedSignatures   = "dev.cosignproject.cosign/sigs"
+	savedAttestations = "dev.cosignproject.cosign/atts"
+)
+
+// A layout is a directory as the OCI image layout specification has it. No link is
+// followed out of it, and only directories and regular files are read.
+type layout struct {
+	root    *os.Root
+	name    string // the directory's own name
+	entries []descriptor
+}
+
+func openLayout(ref Ref) (source, error) {
+	const hint = "give a directory with oci-layout, index.json and blobs, as skopeo copy docker://… oci:DIR writes it"
+	l := &layout{name: filepath.Base(ref.dir)}
+	info, err := os.Stat(ref.dir)
+	if err == nil && !info.IsDir() {
+		return nil, trouble(hint, "%.200q is not a directory", l.name)
+	}
+	if err == nil {
+		l.root, err = os.OpenRoot(ref.dir)
+	}
+	if err != nil {
+		return nil, trouble(hint, "cannot read the layout %.200q: %v", l.name, plain(err))
+	}
+	if err := l.begin(); err != nil {
+		l.close()
+		return nil, trouble(hint, "the layout %.200q cannot be read: %s", l.name, oneLine(plain(err).Error()))
+	}
+	return l, nil
+}
+
+func (l *layout) close() { _ = l.root.Close() }
+
+// begin checks that the directory says what it is.
+func (l *layout) begin() error {
+	const most = 4096
+	b, err := l.small("oci-layout", most)
+	if err != nil {
+		return err
+	}
+	version := ""
+	err = object(b, map[string]func([]byte) error{
+		"imageLayoutVersion": func(v []byte) error { return json.Unmarshal(v, &version) },
+	})
+	if err == nil && version != "1.0.0" {
+		err = fmt.Errorf("its imageLayoutVersion is %.40q, not 1.0.0", version)
+	}
+	if err != nil {
+		return fmt.Errorf("oci-layout: %w", err)
+	}
+	return nil
+}
+
+// small reads a file of the layout itself.
+func (l *layout) small(path string, most int64) ([]byte, error) {
+	f, err := l.regular(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, plain(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		return nil, limit("%s has more than %d bytes", path, most)
+	}
+	return b, err
+}
+
+// regular opens a regular file that is reached through directories alone. Anything
+// else is a finding; a FIFO does not block.
+func (l *layout) regular(path string) (*os.File, error) {
+	for i, c := range path + "/" {
+		if c != '/' {
+			continue
+		}
+		info, err := l.root.Lstat(path[:i])
+		switch {
+		case err != nil:
+			return nil, err
+		case i < len(path) && !info.IsDir():
+			return nil, found("%s is %s, not a directory", path[:i], what(info.Mode()))
+		case i == len(path) && !info.Mode().IsRegular():
+			return nil, found("it is %s, not a file", what(info.Mode()))
+		}
+	}
+	f, err := l.root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, found("it is not a file any more")
+	}
+	return f, nil
+}
+
+func what(mode fs.FileMode) string {
+	switch mode.Type() {
+	case 0:
+		return "a file"
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	case fs.ModeNamedPipe:
+		return "a named pipe"
+	}
+	return "a device or socket"
+}
+
+// plain is an error without paths.
+func plain(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+func (l *layout) open(_ context.Context, d digest, _ bool) (io.ReadCloser, string, error) {
+	f, err := l.regular("blobs/" + d.alg + "/" + d.hex)
+	switch {
+	case err == nil:
+		return f, "", nil
+	case isFinding(err):
+		return nil, "", err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", absent("it is not in the layout")
+	}
+	return nil, "", trouble("make it readable", "cannot read %s in the layout %.200q: %v", d, l.name, plain(err))
+}
+
+func (l *layout) named(ctx context.Context, r *reader) ([]descriptor, error) {
+	raw, err := l.small("index.json", MaxManifest)
+	var over *LimitError
+	if errors.As(err, &over) {
+		return nil, err
+	}
+	var index *manifest
+	if err == nil {
+		index, err = parseManifest(raw, "", "")
+	}
+	if err == nil && !isIndex(index.mediaType) {
+		err = fmt.Errorf("it is of type %s", index.mediaType)
+	}
+	if errors.As(err, &over) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, trouble("write the layout anew", "the index.json of the layout %.200q cannot be read: %s", l.name, oneLine(err.Error()))
+	}
+	if err := r.count(len(index.manifests)); err != nil {
+		return nil, err
+	}
+	if err := l.list(ctx, r, index, 1, map[digest]bool{}); err != nil {
+		return nil, err
+	}
+	var names []descriptor
+	for _, d := range l.entries {
+		if d.digest == r.image {
+			names = append(names, d)
+		}
+	}
+	if len(names) > 0 {
+		return names, nil
+	}
+	if r.image == (digest{}) {
+		return nil, trouble(l.holds(), "the layout %.200q is named without the digest of an image", l.name)
+	}
+	return nil, trouble(l.holds(), "the layout %.200q has no image %s", l.name, r.image)
+}
+
+// list adds the entries of an index, and of the indexes inside it. An index that
+// cannot be read adds none; if it is of the image, the walk says so.
+func (l *layout) list(ctx context.Context, r *reader, index *manifest, depth int, seen map[digest]bool) error {
+	l.entries = append(l.entries, index.manifests...)
+	for _, d := range index.manifests {
+		if !isIndex(d.mediaType) || seen[d.digest] {
+			continue
+		}
+		seen[d.digest] = true
+		m, err := r.manifest(ctx, d, depth)
+		if isFinding(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.list(ctx, r, m, depth+1, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holds names the images of the layout.
+func (l *layout) holds() string {
+	var b strings.Builder
+	b.WriteString("name one of these by digest:")
+	n := 0
+	seen := map[digest]bool{}
+	for _, d := range l.entries {
+		kind := d.annotations[kindAnnotation]
+		if !isManifest(d.mediaType) || seen[d.digest] || kind == savedSignatures || kind == savedAttestations {
+			continue
+		}
+		seen[d.digest] = true
+		if n++; n > maxNamed {
+			continue
+		}
+		fmt.Fprintf(&b, " %s", d.digest)
+		if name := d.annotations[nameAnnotation]; name != "" {
+			fmt.Fprintf(&b, " (%s)", oneLine(fmt.Sprintf("%.100q", name)))
+		}
+	}
+	switch {
+	case n == 0:
+		return "index.json names no image"
+	case n > maxNamed:
+		fmt.Fprintf(&b, " and %d more", n-maxNamed)
+	}
+	return b.String()
+}
+
+func (l *layout) attached(ctx context.Context, r *reader) ([]attached, error) {
+	saved := false // by cosign, as one image and what belongs to it
+	for _, d := range l.entries {
+		kind := d.annotations[kindAnnotation]
+		saved = saved || d.digest == r.image && (kind == savedImage || kind == savedIndex)
+	}
+	var all []attached
+	for _, s := range []struct{ suffix, kind string }{{signatureSuffix, savedSignatures}, {attestationSuffix, savedAttestations}} {
+		tag := r.image.tag() + s.suffix
+		for _, d := range l.entries {
+			label := ""
+			switch name := d.annotations[nameAnnotation]; {
+			case name == tag || strings.HasSuffix(name, ":"+tag): // some tools write the whole name
+				label = tag
+			case saved && d.annotations[kindAnnotation] == s.kind:
+				label = s.kind
+			default:
+				continue
+			}
+			m, err := r.manifest(ctx, d, 1)
+			if isFinding(err) {
+				r.note("%s (%s) is no candidate: %v", label, d.digest, err)
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, attached{label, m})
+		}
+	}
+	var list []descriptor
+	for _, d := range l.entries {
+		if !isImage(d.mediaType) {
+			continue
+		}
+		m, err := r.manifest(ctx, d, 1)
+		if err != nil && !isFinding(err) {
+			return nil, err
+		}
+		if err == nil && m.subject != nil && m.subject.digest == r.image {
+			list = append(list, d)
+		}
+	}
+	refs, err := r.referrers(ctx, list)
+	return distinct(append(all, refs...)), err
+}
+
+// sweep hashes every file under blobs that was not read yet, whatever it belongs
+// to, and counts what belongs to nothing: a payload could hide there.
+func (l *layout) sweep(ctx context.Context, r *reader) error {
+	belongs := map[digest]bool{}
+	var order []digest
+	for _, d := range l.entries {
+		reached := []descriptor{d}
+		if m := r.parsed[d.digest]; m != nil {
+			reached = append(reached, m.descriptors()...)
+		}
+		for _, d := range reached {
+			if !belongs[d.digest] {
+				belongs[d.digest] = true
+				order = append(order, d.digest)
+			}
+		}
+	}
+	var strays, lost some
+	present := map[digest]bool{}
+	files := 0
+	err := fs.WalkDir(l.root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return trouble("make it readable", "cannot read %.200q in the layout %.200q: %v", path, l.name, plain(err))
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if files++; files > MaxDescriptors {
+			return limit("the layout has more than %d files", MaxDescriptors)
+		}
+		place := strings.Split(path, "/")
+		switch {
+		case place[0] != "blobs":
+			if !entry.IsDir() && path != "oci-layout" && path != "index.json" {
+				strays.add(fmt.Sprintf("%.200q", path))
+			}
+			return nil
+		case len(place) == 1 && entry.IsDir():
+			return nil
+		case len(place) == 2 && entry.IsDir() && (place[1] == "sha256" || place[1] == "sha512"):
+			return nil
+		case len(place) == 3 && !entry.IsDir():
+			sum, err := parseDigest(place[1] + ":" + place[2])
+			if err != nil {
+				break
+			}
+			present[sum] = true
+			if !belongs[sum] {
+				strays.add(sum.String())
+			}
+			return l.check(ctx, r, sum, entry)
+		}
+		r.problem("%.200q is %s under blobs, and no file with a digest for its name", path, what(entry.Type()))
+		if entry.IsDir() {
+			return fs.SkipDir
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range order {
+		if !present[d] && !r.blamed[d] {
+			lost.add(d.String())
+		}
+	}
+	if strays.n > 0 {
+		r.out.Notes = append(r.out.Notes, fmt.Sprintf("%d files of the layout belong to nothing that index.json names, and nothing vouches for them: %s", strays.n, &strays))
+	}
+	if lost.n > 0 {
+		r.out.Notes = append(r.out.Notes, fmt.Sprintf("%d blobs that index.json names beside the image are not in the layout: %s", lost.n, &lost))
+	}
+	return nil
+}
+
+// check compares one file under blobs with its name.
+func (l *layout) check(ctx context.Context, r *reader, name digest, entry fs.DirEntry) error {
+	if r.blamed[name] || r.hashed[content{name, false}] > 0 || r.hashed[content{name, true}] > 0 {
+		return nil
+	}
+	info, err := entry.Info()
+	if err != nil {
+		return trouble("try again", "cannot read %s in the layout %.200q: %v", name, l.name, plain(err))
+	}
+	body, _, err := l.open(ctx, name, false)
+	if isFinding(err) {
+		r.problem("the blob %s: %v", name, err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, sum, err := r.sum(ctx, body, name, info.Size(), nil)
+	if err != nil {
+		return err
+	}
+	if sum != name {
+		r.problem("the blob %s is not what its name says: its digest is %s", name, sum)
+	}
+	return nil
+}
+
+// some are the first few of many names.
+type some struct {
+	n     int
+	first bytes.Buffer
+}
+
+func (s *some) add(name string) {
+	switch s.n++; {
+	case s.n == 1:
+		s.first.WriteString(name)
+	case s.n <= maxNamed:
+		s.first.WriteString(", " + name)
+	case s.n == maxNamed+1:
+		s.first.WriteString(", …")
+	}
+}
+
+func (s *some) String() string { return s.first.String() }
