@@ -233,7 +233,7 @@ func TestMissingOptions(t *testing.T) {
 		"signature + root": {func(r *signature.Request) {
 			*r = signature.Request{Artifact: r.Artifact, Signature: "x", Key: "x", TrustedRoot: "x"}
 		}, []string{"--trusted-root has nothing to verify"}},
-		"signature + identity": {func(r *signature.Request) { r.Bundle, r.Signature = "", "x" }, []string{"--signature is verified by a key"}},
+		"signature + identity": {func(r *signature.Request) { r.Bundle, r.Signature = "", "x" }, []string{"--signature alone is verified by a key"}},
 		"signature + predicate": {func(r *signature.Request) {
 			*r = signature.Request{Artifact: r.Artifact, Signature: "x", Key: "x", PredicateType: "x"}
 		}, []string{"no predicate"}},

@@ -50,6 +50,15 @@ func (e *entity) TlogEntries() ([]*tlog.Entry, error) { return e.entries, e.logE
 
 func (e *entity) Timestamps() ([][]byte, error) { return e.stamps, nil }
 
+// kind names the bundle for people.
+func (e *entity) kind() string {
+	version, err := e.Bundle.Version()
+	if err != nil {
+		return "bundle"
+	}
+	return "bundle " + version
+}
+
 // only is the entity with one of its log entries.
 func (e *entity) only(entry *tlog.Entry) *entity {
 	one := *e
@@ -89,36 +98,6 @@ func (c envelopeContent) EnvelopeContent() verify.EnvelopeContent { return c }
 
 func (c envelopeContent) Statement() (*intoto.Statement, error) { return &intoto.Statement{}, nil }
 
-func loadBundle(path string) (*entity, Input, error) {
-	const hint = "give a sigstore bundle of v0.1 to v0.3 (application/vnd.dev.sigstore.bundle)"
-	b, in, err := readInput("bundle", path, MaxInput)
-	if err != nil {
-		return nil, in, err
-	}
-	if isLegacy(b) {
-		return nil, in, trouble("convert it with: cosign bundle create --bundle OLD --out NEW", "%q is a legacy cosign bundle, not a sigstore bundle", in.Name)
-	}
-	e, err := parseBundle(b)
-	if err != nil {
-		return nil, in, trouble(hint, "the bundle %q cannot be read: %s", in.Name, oneLine(err))
-	}
-	if v, err := e.Bundle.Version(); err == nil {
-		in.Kind = "bundle " + v
-	}
-	return e, in, nil
-}
-
-// isLegacy recognises {"base64Signature": …, "cert": …, "rekorBundle": …}.
-func isLegacy(b []byte) bool {
-	legacy := false
-	dec := json.NewDecoder(bytes.NewReader(b))
-	_ = strictjson.ReadObject(dec, maxKeys, func(key string) error {
-		legacy = legacy || key == "base64Signature" || key == "rekorBundle"
-		return strictjson.Skip(dec)
-	})
-	return legacy
-}
-
 func parseBundle(text []byte) (*entity, error) {
 	if err := strictjson.CheckShape(text); err != nil {
 		return nil, err
@@ -127,6 +106,12 @@ func parseBundle(text []byte) (*entity, error) {
 	if err := protojson.Unmarshal(text, pb); err != nil {
 		return nil, err
 	}
+	return readBundle(pb)
+}
+
+// readBundle takes a bundle apart. One whose log entries alone cannot be read is
+// read without them, and logErr says why.
+func readBundle(pb *protobundle.Bundle) (*entity, error) {
 	if _, err := (&bundle.Bundle{Bundle: pb}).Version(); err != nil {
 		return nil, err
 	}
@@ -138,8 +123,6 @@ func parseBundle(text []byte) (*entity, error) {
 		}
 		logErr = err
 	}
-	// Is it only the log entries? Then the bundle can be read, and is refused
-	// for what they say.
 	if len(pb.GetVerificationMaterial().GetTlogEntries()) == 0 {
 		return nil, logErr
 	}
@@ -172,9 +155,20 @@ func checkLogBody(body []byte) error {
 	if err := strictjson.CheckShape(body); err != nil {
 		return fmt.Errorf("its body is %w", err)
 	}
-	var kind, version string
+	kind, version, err := logKind(body)
+	if err != nil {
+		return err
+	}
+	switch kind + " " + version {
+	case "hashedrekord 0.0.1", "hashedrekord 0.0.2", "dsse 0.0.1", "intoto 0.0.2":
+		return nil
+	}
+	return fmt.Errorf("its body is of kind %.40q, version %.40q, which binds no signature", kind, version)
+}
+
+func logKind(body []byte) (kind, version string, err error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
-	err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
+	err = strictjson.ReadObject(dec, maxKeys, func(key string) error {
 		switch key {
 		case "kind":
 			return dec.Decode(&kind)
@@ -184,13 +178,9 @@ func checkLogBody(body []byte) error {
 		return strictjson.Skip(dec)
 	})
 	if err != nil {
-		return fmt.Errorf("its body is not a JSON object: %w", err)
+		return "", "", fmt.Errorf("its body is not a JSON object: %w", err)
 	}
-	switch kind + " " + version {
-	case "hashedrekord 0.0.1", "hashedrekord 0.0.2", "dsse 0.0.1", "intoto 0.0.2":
-		return nil
-	}
-	return fmt.Errorf("its body is of kind %.40q, version %.40q, which binds no signature", kind, version)
+	return kind, version, nil
 }
 
 func takeApart(b *bundle.Bundle) (*entity, error) {
@@ -240,39 +230,4 @@ func takeApart(b *bundle.Bundle) (*entity, error) {
 	}
 	e.statement, e.statementErr = parseStatement(payload)
 	return e, nil
-}
-
-// detachedEntity is a v0.3 bundle of a detached signature over an artifact with
-// these digests, or nil when the one that the scheme needs is not known. A zero
-// alg is a scheme over the message itself; the bundle's digest is then SHA-256.
-func detachedEntity(sig []byte, alg crypto.Hash, known sums) *entity {
-	if alg == 0 {
-		alg = crypto.SHA256
-	}
-	if known.of[alg] == nil {
-		return nil
-	}
-	proto := map[crypto.Hash]protocommon.HashAlgorithm{
-		crypto.SHA256: protocommon.HashAlgorithm_SHA2_256,
-		crypto.SHA384: protocommon.HashAlgorithm_SHA2_384,
-		crypto.SHA512: protocommon.HashAlgorithm_SHA2_512,
-	}
-	b, err := bundle.NewBundle(&protobundle.Bundle{
-		MediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
-		VerificationMaterial: &protobundle.VerificationMaterial{
-			Content: &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{}},
-		},
-		Content: &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
-			MessageDigest: &protocommon.HashOutput{Algorithm: proto[alg], Digest: known.of[alg]},
-			Signature:     sig,
-		}},
-	})
-	if err != nil {
-		return nil
-	}
-	e, err := takeApart(b)
-	if err != nil {
-		return nil
-	}
-	return e
 }

@@ -17,6 +17,9 @@ type Error struct {
 	Kind Kind
 	Msg  string // what, and where
 	Hint string // what to do; may be empty
+
+	// Usage: the request makes no sense, and no input was looked at.
+	Usage bool
 }
 
 func (e *Error) Error() string { return e.Msg }

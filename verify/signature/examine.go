@@ -14,6 +14,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
+
+	"github.com/assaylab/assay/verify/provenance"
 )
 
 // examine fills the table. VerifyNewBundle stops at the first failure and often
@@ -37,7 +39,9 @@ func (v *verification) examineLog() {
 		return
 	}
 	if !v.needsLog() {
-		if n == 0 {
+		if v.key == nil {
+			step.set(NotChecked, "none asked for: a private PKI whose trusted root names no transparency log (--%s)", FlagPrivatePKI)
+		} else if n == 0 {
 			step.set(NotChecked, "none: the signature is in no transparency log, and a key needs none")
 		} else {
 			step.set(NotChecked, "%s not looked at: a key needs no log; --%s makes the log required", count(n, "log entry", "log entries"), FlagTrustedRoot)
@@ -135,6 +139,10 @@ func (v *verification) examineTime() []time.Time {
 	}
 	if v.key != nil {
 		step.set(NotChecked, "a key has no validity period%s", unused)
+		return nil
+	}
+	if !v.needsLog() {
+		step.set(Fail, "nobody attests the time: without a log it takes an RFC 3161 time stamp by an authority that the trusted root names%s", unused)
 		return nil
 	}
 	if v.res.step(StepLog).Outcome != Pass {
@@ -236,6 +244,8 @@ func (v *verification) examineSCT(chains [][]*x509.Certificate) {
 		step.set(NotChecked, "signed by a bare key: there is no certificate")
 	case v.key != nil:
 		step.set(NotChecked, "a key was given, not an identity")
+	case !v.needsSCT():
+		step.set(NotChecked, "none asked for: a private PKI whose trusted root names no certificate log (--%s)", FlagPrivatePKI)
 	case len(chains) == 0:
 		step.set(NotChecked, "an SCT is verified with the issuer's certificate, and the chain is not established")
 	default:
@@ -277,22 +287,38 @@ func (v *verification) examineSignature() {
 	switch {
 	case err == nil:
 		step.set(Pass, "verifies: %s", v.scheme.name)
-	case v.detached != nil:
+	case v.key != nil && v.statesNothing():
 		step.set(Fail, "does not verify under any scheme of this %s key: made by another key, or over something else", v.key.name)
 	case v.key != nil:
 		step.set(Fail, "does not verify under any scheme of this %s key: made by another key, or altered", v.key.name)
+	case v.statesNothing():
+		step.set(Fail, "does not verify with the certificate's key (%s): made by another key, or over something else", v.scheme.name)
 	default:
 		step.set(Fail, "does not verify with the certificate's key (%s)", v.scheme.name)
 	}
 }
 
+// statesNothing reports whether the signature does not say what it is over, so
+// that it verifies over the artifact or not at all.
+func (v *verification) statesNothing() bool { return v.loose != nil && v.entity.envelope == nil }
+
 func (v *verification) examineSubject() {
 	step, e := v.res.step(StepSubject), v.entity
-	if v.detached != nil {
+	if v.simple != nil {
+		if want := "sha256:" + v.res.Artifact.SHA256; v.simple.digest != want {
+			step.set(Fail, "signed is another image: %.100q, and this one is %s", v.simple.digest, want)
+		} else if v.res.step(StepSignature).Outcome != Pass {
+			step.set(NotChecked, "the document names the image, %s, and the signature over it does not verify", want)
+		} else {
+			step.set(Pass, "the signed document names the image, %s", want)
+		}
+		return
+	}
+	if v.statesNothing() {
 		if v.res.step(StepSignature).Outcome == Pass {
 			step.set(Pass, "the signature is over the artifact, sha256:%s", v.res.Artifact.SHA256)
 		} else {
-			step.set(NotChecked, "a detached signature does not say what it is over")
+			step.set(NotChecked, "a signature without a bundle does not say what it is over")
 		}
 		return
 	}
@@ -382,21 +408,59 @@ func shellQuote(s string) string {
 }
 
 func (v *verification) examinePredicate() {
-	step, want := v.res.step(StepPredicate), v.req.PredicateType
-	switch st := v.entity.statement; {
+	step, want, st := v.res.step(StepPredicate), v.req.predicateType(), v.entity.statement
+	asked := v.req.Provenance.Asked()
+	switch {
 	case st == nil && want != "":
 		step.set(Fail, "there is no statement, so none of type %q", want)
+	case st == nil && asked:
+		step.set(Fail, "there is no statement, so no provenance")
 	case st == nil && v.entity.envelope != nil:
 		step.set(NotChecked, "there is no statement that can be read")
 	case st == nil:
 		step.set(NotChecked, "a signature over the artifact itself has none")
+	case want != "" && st.predicateType != want:
+		step.set(Fail, "the statement is of type %q, not %q", st.predicateType, want)
+	case asked:
+		v.examineProvenance(step, st)
+	case want == "" && v.req.image && st.predicateType != imageSigned:
+		step.set(Fail, "an attestation of type %q, which is no signature of the image: ask for it with --%s", st.predicateType, FlagPredicateType)
+	case want == "" && st.provenance != nil:
+		step.set(NotChecked, "the statement is of type %q: %s; none was asked for", st.predicateType, says(st.provenance))
 	case want == "":
 		step.set(NotChecked, "the statement is of type %q; none was asked for", st.predicateType)
-	case st.predicateType != want:
-		step.set(Fail, "the statement is of type %q, not %q", st.predicateType, want)
+	case st.provenance != nil:
+		step.set(Pass, "the statement is of type %q: %s", st.predicateType, says(st.provenance))
 	default:
 		step.set(Pass, "the statement is of type %q", st.predicateType)
 	}
+}
+
+func (v *verification) examineProvenance(step *Step, st *statement) {
+	switch {
+	case !provenance.Is(st.predicateType):
+		step.set(Fail, "the statement is of type %q, which is no SLSA provenance", st.predicateType)
+	case st.provenance == nil:
+		step.set(Fail, "the provenance cannot be read: %s", oneLine(st.provenanceErr))
+	default:
+		if wrong := v.req.Provenance.Check(st.provenance); len(wrong) > 0 {
+			step.set(Fail, "%s", strings.Join(wrong, "; "))
+			return
+		}
+		step.set(Pass, "as asked for: %s", says(st.provenance))
+	}
+}
+
+// says is what a provenance claims, in one line.
+func says(p *provenance.Provenance) string {
+	s := fmt.Sprintf("builder %q, build type %q", p.BuilderID, p.BuildType)
+	for _, src := range p.Sources {
+		s += fmt.Sprintf(", source %q", src.URI)
+	}
+	if p.SourceUnknown != "" {
+		s += ", source unknown"
+	}
+	return s
 }
 
 func count(n int, one, many string) string {

@@ -1,63 +1,135 @@
 package signature
 
-// Names of the command line options, as cosign names them.
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/assaylab/assay/verify/provenance"
+)
+
+// Names of the command line options, as cosign names them where it has them.
 const (
 	FlagKey            = "key"
 	FlagSignature      = "signature"
+	FlagCertificate    = "certificate"
+	FlagTimestamp      = "rfc3161-timestamp"
 	FlagBundle         = "bundle"
 	FlagTrustedRoot    = "trusted-root"
+	FlagPrivatePKI     = "private-pki"
 	FlagIdentity       = "certificate-identity"
 	FlagIdentityRegexp = "certificate-identity-regexp"
 	FlagIssuer         = "certificate-oidc-issuer"
 	FlagIssuerRegexp   = "certificate-oidc-issuer-regexp"
 	FlagPredicateType  = "type"
+	FlagBuilder        = "provenance-builder-id"
+	FlagBuildType      = "provenance-build-type"
+	FlagSource         = "provenance-source"
+	FlagRevision       = "provenance-revision"
+	FlagDependency     = "provenance-dependency"
+	FlagMaxTrustAge    = "max-trust-age"
+	FlagAsOf           = "as-of"
 )
 
-// An Option is the help of one command line option and the field that it sets.
+// An Option is the help of one command line option, and what it does to a
+// Request. A switch has no value to name: it is given "true".
 type Option struct {
 	Name  string // without dashes
-	Value string // placeholder of the value
+	Value string // placeholder of the value; "" of a switch
 	Usage string
-	Field func(*Request) *string
+	Set   func(r *Request, value string) error
 }
 
 // Options lists the options of a Request in the order in which help shows them.
 func Options() []Option {
+	to := func(field func(*Request) *string) func(*Request, string) error {
+		return func(r *Request, s string) error { *field(r) = s; return nil }
+	}
 	return []Option{
-		{FlagKey, "FILE", "PEM public key that must have signed (ECDSA P-256/384/521, RSA from 2048 bits, Ed25519)", func(r *Request) *string { return &r.Key }},
-		{FlagSignature, "FILE", "detached signature over the artifact, raw or base64; needs --key", func(r *Request) *string { return &r.Signature }},
-		{FlagBundle, "FILE", "sigstore bundle (v0.1 to v0.3) with the signature or attestation", func(r *Request) *string { return &r.Bundle }},
-		{FlagIdentity, "NAME", "email address or URI that the signing certificate must name, exactly", func(r *Request) *string { return &r.Identity.Subject }},
-		{FlagIdentityRegexp, "RE", "the same as a regular expression that must match the whole name", func(r *Request) *string { return &r.Identity.SubjectRegexp }},
-		{FlagIssuer, "URL", "OpenID Connect issuer that must have vouched for the identity, exactly", func(r *Request) *string { return &r.Identity.Issuer }},
-		{FlagIssuerRegexp, "RE", "the same as a regular expression that must match the whole issuer", func(r *Request) *string { return &r.Identity.IssuerRegexp }},
-		{FlagTrustedRoot, "FILE", "trusted_root.json: the authorities and logs to trust; nothing is trusted without it", func(r *Request) *string { return &r.TrustedRoot }},
-		{FlagPredicateType, "URI", "predicate type that the statement in the bundle must have", func(r *Request) *string { return &r.PredicateType }},
+		{FlagKey, "FILE", "PEM public key that must have signed (ECDSA P-256/384/521, RSA from 2048 bits, Ed25519)", to(func(r *Request) *string { return &r.Key })},
+		{FlagSignature, "FILE", "detached signature over the artifact, raw or base64; needs --key, or --certificate and an identity", to(func(r *Request) *string { return &r.Signature })},
+		{FlagBundle, "FILE", "sigstore bundle (v0.1 to v0.3) or legacy cosign bundle with the signature or attestation", to(func(r *Request) *string { return &r.Bundle })},
+		{FlagCertificate, "FILE", "PEM certificate of whoever made the detached signature", to(func(r *Request) *string { return &r.Certificate })},
+		{FlagTimestamp, "FILE", "RFC 3161 time stamp over the detached signature or the legacy bundle's", to(func(r *Request) *string { return &r.Timestamp })},
+		{FlagIdentity, "NAME", "email address or URI that the signing certificate must name, exactly", to(func(r *Request) *string { return &r.Identity.Subject })},
+		{FlagIdentityRegexp, "RE", "the same as a regular expression that must match the whole name", to(func(r *Request) *string { return &r.Identity.SubjectRegexp })},
+		{FlagIssuer, "URL", "OpenID Connect issuer that must have vouched for the identity, exactly", to(func(r *Request) *string { return &r.Identity.Issuer })},
+		{FlagIssuerRegexp, "RE", "the same as a regular expression that must match the whole issuer", to(func(r *Request) *string { return &r.Identity.IssuerRegexp })},
+		{FlagTrustedRoot, "FILE", "trusted_root.json: the authorities and logs to trust; nothing is trusted without it", to(func(r *Request) *string { return &r.TrustedRoot })},
+		{FlagPrivatePKI, "", "the trusted root is of a PKI without public logs: ask for no SCT and no log that it does not name; it may be PEM", func(r *Request, s string) (err error) {
+			r.PrivatePKI, err = strconv.ParseBool(s)
+			return err
+		}},
+		{FlagPredicateType, "TYPE", "predicate type that the statement must have: a URI, or slsaprovenance1, slsaprovenance02, spdxjson, cyclonedx, vuln, openvex, link, custom", to(func(r *Request) *string { return &r.PredicateType })},
+		{FlagBuilder, "URI", "builder that the SLSA provenance must name", to(func(r *Request) *string { return &r.Provenance.BuilderID })},
+		{FlagBuildType, "URI", "build type that the SLSA provenance must name", to(func(r *Request) *string { return &r.Provenance.BuildType })},
+		{FlagSource, "URI", "source repository that the SLSA provenance must name", to(func(r *Request) *string { return &r.Provenance.Source })},
+		{FlagRevision, "HEX", "revision of that source: a full commit, or its digest", to(func(r *Request) *string { return &r.Provenance.Revision })},
+		{FlagDependency, "[URI@]ALG:HEX", "resolved dependency that the SLSA provenance must name; may be repeated", func(r *Request, s string) error {
+			d, err := provenance.ParseDependency(s)
+			r.Provenance.Dependencies = append(r.Provenance.Dependencies, d)
+			return err
+		}},
+		{FlagMaxTrustAge, "DAYS", "age of the trusted root past which to warn (" + strconv.Itoa(MaxTrustAge) + ")", func(r *Request, s string) (err error) {
+			if r.MaxTrustAge, err = strconv.Atoi(s); err != nil || r.MaxTrustAge <= 0 {
+				return errors.New("give a number of days, such as 90")
+			}
+			return nil
+		}},
+		{FlagAsOf, "DATE", "day on which to reckon that age, as 2026-01-31 (today)", func(r *Request, s string) (err error) {
+			if r.AsOf, err = time.Parse(time.DateOnly, s); err != nil {
+				return errors.New("give a day, such as 2026-01-31")
+			}
+			return nil
+		}},
 	}
 }
 
-// Help is the long help of the command that verifies one signature.
+// Help is the long help of the command that verifies signatures.
 const Help = `Verify says whether ARTIFACT was signed by the key or the identity that you
-name. ARTIFACT is a file, or sha256:HEX when only the digest is known. Nothing
-is fetched and nothing is trusted by default: you name the key, or the identity
-and the trusted root.
+name. Nothing is trusted by default, and nothing is fetched unless you say so:
+you name the key, or the identity and the trusted root.
 
-By a public key that the vendor gave you:
+ARTIFACT is one of
+  FILE                                 a file
+  sha256:HEX                           a file of which only the digest is known
+  oci:DIR@sha256:HEX                   an image in an OCI layout on disk
+  docker://HOST/REPOSITORY@sha256:HEX  an image in a registry; needs --network
+
+By a public key that the vendor gave you, out of band:
 
   assay verify firmware.bin --key vendor.pub --signature firmware.bin.sig
   assay verify firmware.bin --key vendor.pub --bundle firmware.bin.sigstore.json
 
 By an identity: a person's email address or the URI of a build job, and the
-service (issuer) that vouched for it. The certificate in the bundle binds the two
-to the key that signed; the trusted root says which authorities and logs may say so.
+service (issuer) that vouched for it. The certificate beside the signature binds
+the two to the key that signed; the trusted root says which authorities and logs
+may say so. "assay trust refresh" fetches the public one.
 
   assay verify firmware.bin --bundle firmware.bin.sigstore.json \
     --certificate-identity release@vendor.example \
     --certificate-oidc-issuer https://accounts.vendor.example \
     --trusted-root trusted_root.json
 
+An image: its signatures are found beside it, every blob of it is hashed, and one
+good signature is enough. An attestation is no signature: ask for it with --type.
+
+  assay verify oci:layout@sha256:4f53… --key vendor.pub
+
+Provenance: who built it, how, and from which source (SLSA, v0.2 and v1):
+
+  assay verify firmware.bin --bundle firmware.bin.provenance.json --key builder.pub \
+    --provenance-builder-id https://builder.vendor.example/v1 \
+    --provenance-source https://git.vendor.example/firmware \
+    --provenance-revision 5d1a3bd2…
+
+A private PKI: --private-pki, and --trusted-root may then be a PEM file with the CA
+certificates and that of the time stamping authority. Certificates then need no
+public log, and a time stamp says when it was signed.
+
 Regular expressions must match the whole value. With a key, --trusted-root is
-optional, and makes the bundle's log entry required.
+optional, and makes the bundle's log entry required. A trusted root does not
+expire: its age is shown, and past --max-trust-age a warning.
 
 The answer is a table of nine steps, each pass, fail or not checked, and why:
 
@@ -70,7 +142,7 @@ The answer is a table of nine steps, each pass, fail or not checked, and why:
   signature  the signature verifies, and under which scheme
   subject    what was signed is this artifact
   identity   the signer is the one that you named
-  predicate  the type of the statement, when the bundle holds one
+  predicate  the type of the statement, and what provenance says
 
 Exit codes: 0 accepted; 1 the signature is bad, missing, by someone else or over
 something else; 2 an input cannot be read or an option is missing; 3 a limit

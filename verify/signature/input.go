@@ -5,16 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 	"unicode/utf8"
-
-	"github.com/sigstore/sigstore-go/pkg/root"
-
-	"github.com/assaylab/assay/verify/internal/strictjson"
 )
 
 // readInput reads a small file whole. It reads one byte past the limit and
@@ -44,6 +39,27 @@ func open(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
+// loadBundle reads a sigstore bundle, or a legacy one into a loose signature.
+func loadBundle(path string) (*entity, *loose, Input, error) {
+	const hint = "give a sigstore bundle of v0.1 to v0.3 (application/vnd.dev.sigstore.bundle), or a legacy one as cosign writes it"
+	b, in, err := readInput("bundle", path, MaxInput)
+	if err != nil {
+		return nil, nil, in, err
+	}
+	var e *entity
+	var l *loose
+	if isLegacy(b) {
+		in.Kind = "legacy cosign bundle"
+		l, e, err = parseLegacy(b)
+	} else if e, err = parseBundle(b); err == nil {
+		in.Kind = e.kind()
+	}
+	if err != nil {
+		return nil, nil, in, trouble(hint, "the %s %q cannot be read: %s", in.Kind, in.Name, oneLine(err))
+	}
+	return e, l, in, nil
+}
+
 // loadDetached reads a detached signature: base64 when every byte is base64 or
 // white space, else raw. An empty file is an empty signature: absent, not
 // unreadable.
@@ -64,23 +80,4 @@ func loadDetached(path string) ([]byte, Input, error) {
 		return sig, in, nil
 	}
 	return b, in, nil
-}
-
-func loadTrustedRoot(path string) (*root.TrustedRoot, Input, error) {
-	const hint = "give a trusted_root.json (application/vnd.dev.sigstore.trustedroot+json;version=0.1)"
-	b, in, err := readInput("trusted root", path, MaxInput)
-	if err != nil {
-		return nil, in, err
-	}
-	if block, _ := pem.Decode(b); block != nil {
-		return nil, in, trouble(hint, "the trusted root %q is PEM (%s)", in.Name, block.Type)
-	}
-	if err := strictjson.CheckShape(b); err != nil {
-		return nil, in, trouble(hint, "the trusted root %q cannot be read: %v", in.Name, err)
-	}
-	tr, err := root.NewTrustedRootFromJSON(b)
-	if err != nil {
-		return nil, in, trouble(hint, "the trusted root %q cannot be read: %v", in.Name, oneLine(err))
-	}
-	return tr, in, nil
 }

@@ -413,18 +413,41 @@ func TestDeterministic(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	var req signature.Request
+	values := map[string]string{
+		signature.FlagPrivatePKI: "true", signature.FlagMaxTrustAge: "7", signature.FlagAsOf: "2026-01-31",
+		signature.FlagDependency: "sha256:" + strings.Repeat("0", 64),
+	}
+	seen := map[string]bool{fmt.Sprintf("%+v", signature.Request{}): true}
 	for _, o := range signature.Options() {
-		if o.Name == "" || o.Value == "" || o.Usage == "" {
+		if o.Name == "" || o.Usage == "" || (o.Value == "") != (o.Name == signature.FlagPrivatePKI) {
 			t.Errorf("incomplete: %+v", o)
 		}
-		if f := o.Field(&req); *f != "" {
-			t.Errorf("%s sets the field of another option", o.Name)
-		} else {
-			*f = o.Name
+		value, ok := values[o.Name]
+		if !ok {
+			value = "x"
 		}
-		if o.Name != signature.FlagPredicateType && !strings.Contains(o.Name, "regexp") && !strings.Contains(signature.Help, "--"+o.Name) {
-			t.Errorf("--%s is not in the help", o.Name)
+		var req signature.Request
+		if err := o.Set(&req, value); err != nil {
+			t.Errorf("--%s=%s: %v", o.Name, value, err)
+		}
+		if text := fmt.Sprintf("%+v", req); seen[text] {
+			t.Errorf("--%s sets nothing, or the field of another option", o.Name)
+		} else {
+			seen[text] = true
+		}
+	}
+	for _, bad := range []struct{ name, value string }{
+		{signature.FlagMaxTrustAge, "0"},
+		{signature.FlagMaxTrustAge, "-1"},
+		{signature.FlagMaxTrustAge, "x"},
+		{signature.FlagAsOf, "yesterday"},
+		{signature.FlagDependency, "sha256:12"},
+		{signature.FlagPrivatePKI, "maybe"},
+	} {
+		for _, o := range signature.Options() {
+			if o.Name == bad.name && o.Set(&signature.Request{}, bad.value) == nil {
+				t.Errorf("--%s=%s is taken", bad.name, bad.value)
+			}
 		}
 	}
 	for _, name := range stepNames {

@@ -6,13 +6,17 @@
 // An artifact (a file, a reader, or only its SHA-256) against either
 //
 //   - a detached signature (raw or base64) and a PEM public key, or
-//   - a sigstore bundle (v0.1 to v0.3; a message signature or a DSSE envelope
-//     with an in-toto statement) and a PEM public key, or
-//   - a sigstore bundle and the identity and issuer that its certificate must
-//     name, under a trusted root file.
+//   - a bundle (of sigstore, v0.1 to v0.3, or a legacy one of cosign; a message
+//     signature or a DSSE envelope with an in-toto statement) and a PEM public
+//     key, or
+//   - a bundle, or a detached signature with its certificate and time stamp, and
+//     the identity and issuer that the certificate must name, under a trusted
+//     root, or
+//   - what was found beside an image in a registry or a layout ([VerifyFound]):
+//     simple signing documents, attestations and bundles.
 //
 // Every input becomes a sigstore bundle entity, and one function decides:
-// cosign.VerifyNewBundle. A detached signature is made into a v0.3 bundle.
+// cosign.VerifyNewBundle. What no sigstore bundle holds is made into one of v0.1.
 // This package reads the inputs under limits, digests the artifact in one
 // pass, names the scheme, and explains the decision step by step.
 //
@@ -35,6 +39,9 @@
 //     an SCT of a known log, and be in a known transparency log. The time comes
 //     from RFC 3161 stamps when the bundle holds them and the root names an
 //     authority, else from the log's signed promise.
+//   - A private PKI ([Request.PrivatePKI]) is the caller's word that certificates
+//     need no SCT and no log where the trusted root names none; the steps say so.
+//     The time of signing is attested all the same, by a stamp where not by a log.
 //   - A key needs no log. When a trusted root is given with a bundle and a key,
 //     the log is required all the same, so that stripping it is noticed.
 //   - An envelope holds exactly one signature and an in-toto statement. A subject
@@ -43,6 +50,13 @@
 //     letter case, is refused.
 //   - What is signed is bound to Result.Artifact.SHA256. A caller that reads the
 //     artifact again compares that digest with what it read.
+//
+// # Time
+//
+// There is no clock here. A signature is judged at the time that a log or a
+// stamping authority attests. [Request.AsOf] is the day on which the age of the
+// trusted root is reckoned: a root has no expiry, so a Result says how old it is,
+// and warns past a stated age.
 //
 // # Schemes
 //
@@ -64,17 +78,20 @@
 package signature
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ed25519"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/verify"
+
+	"github.com/assaylab/assay/verify/provenance"
 )
 
 // Limits on what is read whole into memory, in bytes.
@@ -86,19 +103,36 @@ const (
 )
 
 // A Request names an artifact, what is said to sign it, and whom to trust.
-// Either Signature and Key, or Bundle and Key, or Bundle, Identity and
-// TrustedRoot are set; the strings are paths.
+// Either Signature or Bundle is set, and either Key, or Identity and TrustedRoot;
+// the strings are paths.
 type Request struct {
 	Artifact    Artifact
 	Signature   string // detached signature, raw or base64
-	Bundle      string // sigstore bundle, JSON
+	Certificate string // of a detached signature: PEM, the signer's own first
+	Timestamp   string // of a detached signature or a legacy bundle: RFC 3161 response, DER or as cosign writes it
+	Bundle      string // sigstore bundle or legacy cosign bundle, JSON
 	Key         string // public key, PEM
 	TrustedRoot string // trusted_root.json; with a key only for a bundle, whose log entry is then required
 	Identity    Identity
 
-	// PredicateType, when set, is the predicate type that the statement in the
-	// bundle must have.
+	// PrivatePKI says that the trusted root is of a PKI that keeps no public logs:
+	// no SCT and no log entry is required where it names no such log. The trusted
+	// root may then be a PEM file of certificates.
+	PrivatePKI bool
+
+	// PredicateType, when set, is the predicate type that the statement must have:
+	// a URI, or one of cosign's short names.
 	PredicateType string
+
+	// Provenance, where it asks anything, is what the statement must say as SLSA
+	// provenance.
+	Provenance provenance.Policy
+
+	AsOf        time.Time // the day on which the trusted root's age is reckoned; zero: it is not
+	MaxTrustAge int       // days past which the Result warns of it; 0: the constant MaxTrustAge
+
+	found *Found // in place of Signature and Bundle
+	image bool   // Artifact is the manifest of an image
 }
 
 // An Identity is what a signing certificate must name. Each of the two is given
@@ -115,24 +149,29 @@ type Identity struct {
 // or not it is to be believed: only OK says so. They and the names are text
 // from the outside; quote them before showing them on a terminal.
 type Result struct {
-	OK            bool    `json:"ok"`
-	Artifact      Input   `json:"artifact"`
-	Signed        Input   `json:"signed"`                   // the signature or bundle file
-	Trust         []Input `json:"trust"`                    // what was trusted, with fingerprints
-	Scheme        string  `json:"scheme,omitempty"`         // that verified, else the first that was tried
-	Identity      string  `json:"identity,omitempty"`       // subject alternative name found
-	Issuer        string  `json:"issuer,omitempty"`         // OpenID Connect issuer found
-	PredicateType string  `json:"predicate_type,omitempty"` // of the statement found
-	SignedAt      string  `json:"signed_at,omitempty"`      // RFC 3339, UTC; from the log or a time stamp that verified
-	Steps         []Step  `json:"steps"`                    // always all nine, in the order of the step names
+	OK            bool                   `json:"ok"`
+	Artifact      Input                  `json:"artifact"`
+	Signed        Input                  `json:"signed"`                   // the signature or bundle file
+	Trust         []Input                `json:"trust"`                    // what was trusted, with fingerprints
+	Scheme        string                 `json:"scheme,omitempty"`         // that verified, else the first that was tried
+	Identity      string                 `json:"identity,omitempty"`       // subject alternative name found
+	Issuer        string                 `json:"issuer,omitempty"`         // OpenID Connect issuer found
+	PredicateType string                 `json:"predicate_type,omitempty"` // of the statement found
+	Provenance    *provenance.Provenance `json:"provenance,omitempty"`     // that the statement found claims
+	SignedAt      string                 `json:"signed_at,omitempty"`      // RFC 3339, UTC; from the log or a time stamp that verified
+	Steps         []Step                 `json:"steps"`                    // always all nine, in the order of the step names
+	AsOf          string                 `json:"as_of,omitempty"`          // the day for which ages are given
+	Warnings      []string               `json:"warnings,omitempty"`       // what does not decide, and should be seen to
 }
 
 // An Input is one file that the answer depends on.
 type Input struct {
-	Kind   string `json:"kind"`           // file, digest, detached signature, bundle v0.3, public key, trusted root …
-	Name   string `json:"name,omitempty"` // last element of the path
-	Size   int64  `json:"size,omitempty"` // bytes
-	SHA256 string `json:"sha256"`         // hex; of a public key: of its DER SubjectPublicKeyInfo
+	Kind    string `json:"kind"`               // file, digest, detached signature, bundle v0.3, public key, trusted root …
+	Name    string `json:"name,omitempty"`     // last element of the path
+	Size    int64  `json:"size,omitempty"`     // bytes
+	SHA256  string `json:"sha256"`             // hex; of a public key: of its DER SubjectPublicKeyInfo
+	Dated   string `json:"dated,omitempty"`    // of a trusted root: the day of its newest content, or when it was fetched
+	AgeDays *int   `json:"age_days,omitempty"` // from then to the Result's AsOf
 }
 
 // Verify answers req. The Result is filled as far as the work went, also when
@@ -146,7 +185,7 @@ func Verify(ctx context.Context, req Request) (res Result, err error) {
 		if p := recover(); p != nil {
 			res.OK = false
 			err = trouble("give a well-formed signature, bundle and trusted root",
-				"cannot read %q: a parser panicked: %v", filepath.Base(req.Bundle+req.Signature), p)
+				"cannot read %q: a parser panicked: %v", req.signedName(), p)
 		}
 		var e *Error
 		switch {
@@ -180,8 +219,9 @@ type verification struct {
 	res      *Result
 	material material // the trusted root, or an empty one, and the key's verifier
 	key      *publicKey
-	detached []byte  // the signature, when there is no bundle
-	entity   *entity // what is verified; of a detached signature made by choose
+	loose    *loose  // the signature, when no sigstore bundle holds it
+	simple   *simple // what a loose signature over an image is over
+	entity   *entity // what is verified; of a loose signature made by choose
 	sums     sums
 	scheme   scheme // that verified, else the first that was tried
 	stamps   bool   // the time is to come from RFC 3161 stamps
@@ -211,10 +251,11 @@ func (v *verification) loadTrust(context.Context) error {
 		v.res.Trust = append(v.res.Trust, in)
 	}
 	if v.req.TrustedRoot != "" {
-		tm, in, err := loadTrustedRoot(v.req.TrustedRoot)
+		tm, in, err := loadTrustedRoot(v.req.TrustedRoot, v.req.PrivatePKI)
 		if err != nil {
 			return err
 		}
+		v.age(&in)
 		v.material.TrustedMaterial = tm
 		v.res.Trust = append(v.res.Trust, in)
 	}
@@ -222,10 +263,17 @@ func (v *verification) loadTrust(context.Context) error {
 }
 
 func (v *verification) loadSigned(context.Context) (err error) {
-	if v.req.Bundle == "" {
-		v.detached, v.res.Signed, err = loadDetached(v.req.Signature)
-	} else {
-		v.entity, v.res.Signed, err = loadBundle(v.req.Bundle)
+	switch {
+	case v.req.found != nil:
+		err = v.loadFound(v.req.found)
+	case v.req.Bundle != "":
+		v.entity, v.loose, v.res.Signed, err = loadBundle(v.req.Bundle)
+	default:
+		v.loose = &loose{}
+		v.loose.signature, v.res.Signed, err = loadDetached(v.req.Signature)
+	}
+	if err == nil {
+		err = v.loadBeside()
 	}
 	if err != nil {
 		return err
@@ -234,9 +282,38 @@ func (v *verification) loadSigned(context.Context) (err error) {
 	if v.entity == nil {
 		return nil
 	}
-	v.stamps = len(v.entity.stamps) > 0 && len(v.material.TimestampingAuthorities()) > 0
 	if st := v.entity.statement; st != nil {
 		v.res.PredicateType = st.predicateType
+		v.res.Provenance = st.provenance
+	}
+	return nil
+}
+
+// loadBeside reads the files that stand beside a loose signature.
+func (v *verification) loadBeside() error {
+	for _, f := range []struct {
+		kind, path string
+		read       func(*loose, []byte) error
+	}{
+		{"certificate", v.req.Certificate, (*loose).certificate},
+		{"time stamp", v.req.Timestamp, (*loose).stamped},
+	} {
+		if f.path == "" {
+			continue
+		}
+		b, in, err := readInput(f.kind, f.path, MaxSignature)
+		if err != nil {
+			return err
+		}
+		if v.loose == nil || v.entity != nil {
+			return trouble("leave it out: a sigstore bundle holds its own", "the %s %q has no place beside the bundle %q", f.kind, in.Name, v.res.Signed.Name)
+		}
+		if err := f.read(v.loose, b); err != nil {
+			return trouble("give PEM for a certificate, DER or cosign's JSON for a time stamp", "the %s %q cannot be read: %s", f.kind, in.Name, oneLine(err))
+		}
+		if f.kind == "certificate" && v.loose.leaf == nil {
+			return trouble("a public key is given with --"+FlagKey, "the certificate %q holds no certificate", in.Name)
+		}
 	}
 	return nil
 }
@@ -246,6 +323,8 @@ func (v *verification) loadSigned(context.Context) (err error) {
 func (v *verification) digest(ctx context.Context) error {
 	algs, whole := []crypto.Hash{crypto.SHA256}, false
 	switch {
+	case v.entity == nil && v.key == nil:
+		algs = append(algs, v.looseScheme().hash)
 	case v.entity == nil:
 		for _, s := range v.key.schemes {
 			algs, whole = append(algs, s.hash), whole || s.hash == 0
@@ -257,8 +336,20 @@ func (v *verification) digest(ctx context.Context) error {
 		whole = v.key != nil && slices.ContainsFunc(v.key.schemes, func(s scheme) bool { return s.hash == 0 })
 	}
 	var err error
-	v.sums, v.res.Artifact, err = v.req.Artifact.read(ctx, algs, whole)
+	if v.sums, v.res.Artifact, err = v.req.Artifact.read(ctx, algs, whole); err != nil || v.simple == nil {
+		return err
+	}
+	document := Reader(v.res.Signed.Name, bytes.NewReader(v.simple.payload), int64(len(v.simple.payload)))
+	v.sums, _, err = document.read(ctx, algs, whole)
 	return err
+}
+
+// looseScheme is the scheme of a loose signature under a certificate.
+func (v *verification) looseScheme() scheme {
+	if v.loose.leaf == nil {
+		return scheme{hash: crypto.SHA256} // by a bare key, where an identity was asked for
+	}
+	return certificateScheme(v.loose.leaf.PublicKey, false)
 }
 
 // choose settles the scheme and the entity. When no scheme of the key verifies,
@@ -276,8 +367,18 @@ func (v *verification) choose(context.Context) error {
 		if v.key == nil {
 			v.scheme = e.certificateScheme()
 			v.res.Scheme = v.scheme.name
-			return nil
+			return v.chosen()
 		}
+	} else if v.key == nil {
+		v.scheme = v.looseScheme()
+		v.res.Scheme = v.scheme.name
+		if err := v.chooseLoose(v.scheme.hash); err != nil {
+			return err
+		}
+		if v.entity == nil {
+			return limit(hint, "%q signs a %v digest, and only the artifact's SHA-256 is known", v.res.Signed.Name, v.scheme.hash)
+		}
+		return v.chosen()
 	}
 	open := false
 	var first *verification
@@ -285,7 +386,9 @@ func (v *verification) choose(context.Context) error {
 		try := *v
 		try.scheme, try.material.key = s, s.verifier
 		if v.entity == nil {
-			try.entity = detachedEntity(v.detached, s.hash, v.sums)
+			if err := try.chooseLoose(s.hash); err != nil {
+				return err
+			}
 		}
 		if try.entity == nil || try.wholeMessage() && v.sums.message == nil {
 			open = open || s.canBe(v.signature())
@@ -312,16 +415,33 @@ func (v *verification) choose(context.Context) error {
 	default:
 		v.scheme, v.material.key = v.key.schemes[0], v.key.schemes[0].verifier
 		if v.entity == nil {
-			v.entity = detachedEntity(v.detached, crypto.SHA256, v.sums)
+			if err := v.chooseLoose(crypto.SHA256); err != nil {
+				return err
+			}
 		}
 	}
 	v.res.Scheme = v.scheme.name
+	return v.chosen()
+}
+
+// chooseLoose makes the entity of a loose signature, or none when the digest
+// that it needs is not known.
+func (v *verification) chooseLoose(alg crypto.Hash) (err error) {
+	if v.entity, err = v.loose.message(alg, v.sums); err != nil {
+		return trouble("give the signature as cosign or openssl dgst writes it", "the %s %q cannot be used: %s", v.res.Signed.Kind, v.res.Signed.Name, oneLine(err))
+	}
+	return nil
+}
+
+// chosen settles where the time of signing comes from.
+func (v *verification) chosen() error {
+	v.stamps = len(v.entity.stamps) > 0 && len(v.material.TimestampingAuthorities()) > 0
 	return nil
 }
 
 func (v *verification) signature() []byte {
 	if v.entity == nil {
-		return v.detached
+		return v.loose.signature
 	}
 	return v.entity.content.Signature()
 }
@@ -362,7 +482,10 @@ func (v *verification) verifySignature() error {
 func (v *verification) required() []string {
 	names := []string{StepParse, StepSignature, StepSubject, StepIdentity}
 	if v.key == nil {
-		names = append(names, StepChain, StepSCT, StepTime)
+		names = append(names, StepChain, StepTime)
+		if v.needsSCT() {
+			names = append(names, StepSCT)
+		}
 	}
 	if v.needsLog() {
 		names = append(names, StepLog)
@@ -370,9 +493,21 @@ func (v *verification) required() []string {
 	return names
 }
 
-// needsLog reports whether an entry in a transparency log is required: always
-// for a certificate, and for a key when the caller gave a trusted root.
-func (v *verification) needsLog() bool { return v.key == nil || v.req.TrustedRoot != "" }
+// needsLog reports whether an entry in a transparency log is required: for a
+// certificate, unless of a private PKI that keeps no log, and for a key when the
+// caller gave a trusted root.
+func (v *verification) needsLog() bool {
+	if v.key != nil {
+		return v.req.TrustedRoot != ""
+	}
+	return !v.req.PrivatePKI || len(v.material.RekorLogs()) > 0
+}
+
+// needsSCT reports whether a certificate must have been published: unless it is
+// of a private PKI that keeps no certificate log.
+func (v *verification) needsSCT() bool {
+	return v.key == nil && (!v.req.PrivatePKI || len(v.material.CTLogs()) > 0)
+}
 
 // decide asks the one function that decides. It does so with all of the request:
 // what the steps found is not passed on.
@@ -386,10 +521,12 @@ func (v *verification) decide(ctx context.Context) {
 
 func (v *verification) checkOpts() *cosign.CheckOpts {
 	co := &cosign.CheckOpts{
-		TrustedMaterial:     v.material.TrustedMaterial,
-		Offline:             true,
-		IgnoreTlog:          !v.needsLog(),
-		UseSignedTimestamps: v.stamps,
+		TrustedMaterial: v.material.TrustedMaterial,
+		Offline:         true,
+		IgnoreTlog:      !v.needsLog(),
+		IgnoreSCT:       !v.needsSCT(),
+		// Without a log the library would take today for the time of signing.
+		UseSignedTimestamps: v.stamps || v.key == nil && !v.needsLog(),
 	}
 	if v.key != nil {
 		co.SigVerifier = v.scheme.verifier

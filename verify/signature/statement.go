@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
+	"github.com/assaylab/assay/verify/provenance"
 )
 
 // In-toto, as sigstore-go and the in-toto attestation framework name it.
@@ -24,11 +25,13 @@ const (
 	maxKeys     = 64 // of a statement, a subject or a digest set
 )
 
-// A statement is what verification needs of an in-toto statement. The predicate
-// is skipped, not parsed.
+// A statement is what verification needs of an in-toto statement. Of the
+// predicates only SLSA provenance is read.
 type statement struct {
 	predicateType string
 	subjects      []subject
+	provenance    *provenance.Provenance
+	provenanceErr error // it claims to be provenance, and cannot be read
 }
 
 // A subject holds digests in the algorithms that we compare.
@@ -37,12 +40,15 @@ type subject map[crypto.Hash][]byte
 func parseStatement(payload []byte) (*statement, error) {
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	st, kind := &statement{}, ""
+	var predicate json.RawMessage
 	err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
 		switch key {
 		case "_type":
 			return dec.Decode(&kind)
 		case "predicateType":
 			return dec.Decode(&st.predicateType)
+		case "predicate":
+			return dec.Decode(&predicate)
 		case "subject":
 			return strictjson.ReadArray(dec, maxSubjects, func() error {
 				s, err := parseSubject(dec)
@@ -60,6 +66,9 @@ func parseStatement(payload []byte) (*statement, error) {
 	}
 	if kind != statementV1 && kind != statementV01 {
 		return nil, fmt.Errorf("its _type is %q, not %s", kind, statementV1)
+	}
+	if provenance.Is(st.predicateType) {
+		st.provenance, st.provenanceErr = provenance.Parse(st.predicateType, predicate)
 	}
 	return st, nil
 }

@@ -194,13 +194,21 @@ func (a *Authority) Attest(statement []byte, m Making) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.attest(leafMaterial{cert: leaf}, key, statement, m)
+}
+
+// AttestWithKey makes a bundle with an envelope by a bare key.
+func (a *Authority) AttestWithKey(statement []byte, key crypto.Signer, m Making) ([]byte, error) {
+	return a.attest(leafMaterial{pub: key.Public()}, key, statement, m)
+}
+
+func (a *Authority) attest(who leafMaterial, key crypto.Signer, statement []byte, m Making) ([]byte, error) {
 	const payloadType = "application/vnd.in-toto+json"
 	pae := fmt.Sprintf("DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(statement), statement)
 	sig, _, err := sign(key, []byte(pae))
 	if err != nil {
 		return nil, err
 	}
-	who := leafMaterial{cert: leaf}
 	verifier, err := who.pem()
 	if err != nil {
 		return nil, err
