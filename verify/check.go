@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/format"
+	"github.com/assaylab/assay/verify/provenance"
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/sandbox"
 	"github.com/assaylab/assay/verify/signature"
@@ -51,11 +54,17 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 	}
 	defer dep.Close()
 
-	signatures, err := verifySignatures(ctx, d, o)
+	var recipe *reference.Recipe
+	if d.Reference.Rebuild != "" {
+		if recipe, err = reference.LoadRecipe(d.path(d.Reference.Rebuild)); err != nil {
+			return nil, err
+		}
+	}
+	signatures, err := verifySignatures(ctx, d, recipe, o)
 	if err != nil {
 		return nil, err
 	}
-	ref, why, err := bringReference(ctx, d, o)
+	ref, why, err := bringReference(ctx, d, recipe, o)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +108,7 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 	if d.Reference.Path != "" {
 		pin(r, &r.Reference, d.Reference.SHA256, "reference")
 	}
-	judgeSignatures(r, d, signatures)
+	judgeSignatures(r, d, recipe, signatures)
 	return out, nil
 }
 
@@ -131,7 +140,7 @@ func pin(r *Report, in *Input, want, side string) {
 
 // bringReference returns the reference, or nil and the reason why it could not
 // be had.
-func bringReference(ctx context.Context, d *Delivery, o CheckOptions) (*reference.Reference, string, error) {
+func bringReference(ctx context.Context, d *Delivery, recipe *reference.Recipe, o CheckOptions) (*reference.Reference, string, error) {
 	if d.Reference.Path != "" {
 		ref, err := reference.FromPath(d.path(d.Reference.Path))
 		if err != nil {
@@ -142,10 +151,6 @@ func bringReference(ctx context.Context, d *Delivery, o CheckOptions) (*referenc
 		}
 		ref.Symbols = d.path(d.Reference.Symbols)
 		return ref, "", nil
-	}
-	recipe, err := reference.LoadRecipe(d.path(d.Reference.Rebuild))
-	if err != nil {
-		return nil, "", err
 	}
 	res, err := reference.Rebuild(ctx, recipe, reference.Options{
 		Sandbox: o.Sandbox, ToolDirs: o.ToolDirs, Progress: o.Say,
@@ -168,24 +173,19 @@ func bringReference(ctx context.Context, d *Delivery, o CheckOptions) (*referenc
 	return ref, "", err
 }
 
-func verifySignatures(ctx context.Context, d *Delivery, o CheckOptions) ([]Signature, error) {
+func verifySignatures(ctx context.Context, d *Delivery, recipe *reference.Recipe, o CheckOptions) ([]Signature, error) {
 	out := []Signature{}
-	for _, s := range d.Signatures {
-		o.Say(fmt.Sprintf("verifying the signature %q over the %s image", s.Name, s.Over))
-		path := d.path(d.Deployed.Path)
-		if s.Over == "reference" {
-			path = d.path(d.Reference.Path)
+	for i := range d.Signatures {
+		s := &d.Signatures[i]
+		o.Say(fmt.Sprintf("verifying the signature %q over the %s", s.Name, thing(s.Over)))
+		path, pin, err := d.signed(s, recipe)
+		if err != nil {
+			return nil, fmt.Errorf("signature %q: %w", s.Name, err)
 		}
 		if fi, err := os.Stat(path); err == nil && fi.IsDir() {
 			return nil, fmt.Errorf("signature %q: a directory bears no signature", s.Name)
 		}
-		req := signature.Request{
-			Artifact: signature.File(path), Signature: d.path(s.Signature), Bundle: d.path(s.Bundle), Key: d.path(s.Key),
-			TrustedRoot: d.path(s.TrustedRoot),
-			Identity: signature.Identity{
-				Subject: s.Identity, SubjectRegexp: s.IdentityRegexp, Issuer: s.Issuer, IssuerRegexp: s.IssuerRegexp,
-			},
-		}
+		req := d.request(s, signature.File(path), o.Options)
 		res, err := signature.Verify(ctx, req)
 		var e *signature.Error
 		if errors.As(err, &e) && (e.Kind == signature.Limit || absent(req)) {
@@ -195,9 +195,33 @@ func verifySignatures(ctx context.Context, d *Delivery, o CheckOptions) ([]Signa
 		if err != nil {
 			return nil, fmt.Errorf("signature %q: %w", s.Name, err)
 		}
-		out = append(out, Signature{Name: s.Name, Over: s.Over, Result: res})
+		out = append(out, Signature{Name: s.Name, Over: s.Over, Result: res, Foreign: pin != "" && res.Artifact.SHA256 != pin})
 	}
 	return out, nil
+}
+
+// signed is the file that a signature is said to be over, and for a source the
+// digest that the recipe demands of it.
+func (d *Delivery) signed(s *SignatureSpec, recipe *reference.Recipe) (path, pin string, err error) {
+	switch s.Over {
+	case "deployed":
+		return d.path(d.Deployed.Path), "", nil
+	case "reference":
+		return d.path(d.Reference.Path), "", nil
+	}
+	var names []string
+	var found []*reference.Source
+	for i := range recipe.Sources {
+		src := &recipe.Sources[i]
+		name := filepath.Base(src.Path)
+		if names = append(names, name); s.Source == name || s.Source == "" {
+			found = append(found, src)
+		}
+	}
+	if len(found) != 1 {
+		return "", "", fmt.Errorf("source: must name one of the recipe's sources: %s", strings.Join(names, ", "))
+	}
+	return found[0].Path, found[0].SHA256, nil
 }
 
 // absent says whether the signature itself is not there: a finding, not trouble.
@@ -210,25 +234,72 @@ func absent(r signature.Request) bool {
 	return false
 }
 
-// judgeSignatures holds the signatures against the delivery's signers, and
-// against the bytes that were compared.
-func judgeSignatures(r *Report, d *Delivery, signatures []Signature) {
-	holds := map[string]bool{}
-	for _, s := range signatures {
-		in := &r.Deployed
-		if s.Over == "reference" {
-			in = &r.Reference
+// judgeSignatures holds the signatures against the delivery's signers, against
+// the bytes that were compared, and what they say of the source against the
+// recipe that the reference was built by.
+func judgeSignatures(r *Report, d *Delivery, recipe *reference.Recipe, signatures []Signature) {
+	for i := range signatures {
+		s := &signatures[i]
+		switch s.Over {
+		case "deployed":
+			s.Foreign = s.Artifact.SHA256 != r.Deployed.SHA256
+		case "reference":
+			s.Foreign = s.Artifact.SHA256 != r.Reference.SHA256
 		}
-		if s.OK && s.Artifact.SHA256 != in.SHA256 {
-			r.reject(KindSignature, s.Over, fmt.Sprintf("the signature %q is over bytes other than those compared", s.Name))
-			continue
+		if s.OK && s.Foreign {
+			r.reject(KindSignature, s.Over, fmt.Sprintf("the signature %q is over bytes other than those that the verdict is about", s.Name))
 		}
-		holds[s.Name] = s.OK
+		if s.OK && s.Provenance != nil && recipe != nil && !builtFrom(s.Provenance, recipe) {
+			r.reject(KindSignature, s.Over, fmt.Sprintf("the provenance %q names another source than the recipe: %s; the recipe builds %s",
+				s.Name, sourcesOf(s.Provenance), recipeSources(recipe)))
+		}
 	}
 	r.Signatures = append(r.Signatures, signatures...)
-	for _, side := range []string{"deployed", "reference"} {
-		if why := d.satisfied(side, holds); why != "" {
-			r.reject(KindSignature, side, why)
+	r.Signers = d.Signers.effective(d.Signatures)
+	why := r.Signers.unsatisfied(r.Signatures)
+	for _, side := range sides {
+		if why[side] != "" {
+			r.reject(KindSignature, side, why[side])
 		}
 	}
+}
+
+// builtFrom says whether the source that a provenance names is one of the
+// recipe's, which a digest that both know must show.
+func builtFrom(p *provenance.Provenance, recipe *reference.Recipe) bool {
+	return slices.ContainsFunc(recipe.Sources, func(s reference.Source) bool {
+		digests := map[string]string{"sha256": s.SHA256}
+		if s.Revision != "" {
+			digests["gitCommit"] = s.Revision
+		}
+		return !s.Trust && p.HasSource(digests)
+	})
+}
+
+func sourcesOf(p *provenance.Provenance) string {
+	if len(p.Sources) == 0 {
+		return fmt.Sprintf("none that is known (%s)", p.SourceUnknown)
+	}
+	var out []string
+	for _, s := range p.Sources {
+		line := fmt.Sprintf("%q", s.URI)
+		for _, alg := range slices.Sorted(maps.Keys(s.Digest)) {
+			line += fmt.Sprintf(" %s:%s", alg, s.Digest[alg])
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, ", ")
+}
+
+func recipeSources(recipe *reference.Recipe) string {
+	var out []string
+	for i := range recipe.Sources {
+		s := &recipe.Sources[i]
+		line := fmt.Sprintf("%q sha256:%s", filepath.Base(s.Path), s.SHA256)
+		if s.Revision != "" {
+			line += " gitCommit:" + s.Revision
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, ", ")
 }

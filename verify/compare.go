@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/explain"
@@ -17,6 +18,9 @@ type Options struct {
 	Version  string // of the program, for the report
 	Limits   diff.Limits
 	Progress func(stage string, done, total int64)
+
+	AsOf        time.Time // the day on which the age of trusted roots is reckoned; zero: it is not
+	MaxTrustAge int       // days past which to warn; 0: signature.MaxTrustAge
 }
 
 // Engine returns the engine's options with everything this program knows.

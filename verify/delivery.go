@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/assaylab/assay/verify/provenance"
+	"github.com/assaylab/assay/verify/signature"
 )
 
 // A Delivery is what arrived and what is to be asked of it, as a strict YAML
@@ -46,34 +49,69 @@ type ReferenceSource struct {
 	Fetch   any    `yaml:"fetch"`
 }
 
-// A SignatureSpec is one signature to verify: by key, or by the identity in the
-// certificate of a bundle.
+// A SignatureSpec is one signature or attestation to verify: by key, or by the
+// identity in its certificate.
 type SignatureSpec struct {
-	Name           string `yaml:"name"` // default: the key's file name without its extension, or the identity
-	Over           string `yaml:"over"` // deployed or reference
-	Key            string `yaml:"key"`
-	Signature      string `yaml:"signature"`
-	Bundle         string `yaml:"bundle"`
-	Identity       string `yaml:"identity"`
-	IdentityRegexp string `yaml:"identity_regexp"`
-	Issuer         string `yaml:"issuer"`
-	IssuerRegexp   string `yaml:"issuer_regexp"`
-	TrustedRoot    string `yaml:"trusted_root"`
+	Name           string          `yaml:"name"`   // default: the key's file name without its extension, or the identity
+	Over           string          `yaml:"over"`   // deployed, reference or source
+	Source         string          `yaml:"source"` // the path of the recipe's source, where there are several
+	Key            string          `yaml:"key"`
+	Signature      string          `yaml:"signature"`
+	Certificate    string          `yaml:"certificate"`
+	Timestamp      string          `yaml:"timestamp"`
+	Bundle         string          `yaml:"bundle"`
+	Identity       string          `yaml:"identity"`
+	IdentityRegexp string          `yaml:"identity_regexp"`
+	Issuer         string          `yaml:"issuer"`
+	IssuerRegexp   string          `yaml:"issuer_regexp"`
+	TrustedRoot    string          `yaml:"trusted_root"`
+	PrivatePKI     bool            `yaml:"private_pki"`
+	Type           string          `yaml:"type"`
+	Provenance     *ProvenanceSpec `yaml:"provenance"`
+
+	provenance provenance.Policy
 }
 
-// Signers says which signatures must hold over each side. Without a rule for a
-// side, every signature over it that the delivery lists must.
-type Signers struct {
-	Deployed  *SignerRule `yaml:"deployed"`
-	Reference *SignerRule `yaml:"reference"`
+// A ProvenanceSpec is what the statement of an entry must say as SLSA
+// provenance. What is not given is not asked.
+type ProvenanceSpec struct {
+	BuilderID    string   `yaml:"builder_id"`
+	BuildType    string   `yaml:"build_type"`
+	Source       string   `yaml:"source"`
+	Revision     string   `yaml:"revision"`
+	Dependencies []string `yaml:"dependencies"` // [URI@]ALG:HEX
 }
 
-// A SignerRule names signatures by their names: all of them must hold, any one,
-// or exactly these and no other of the delivery.
-type SignerRule struct {
-	All     []string `yaml:"all"`
-	Any     []string `yaml:"any"`
-	Exactly []string `yaml:"exactly"`
+// request is the question that an entry asks of an artifact.
+func (d *Delivery) request(s *SignatureSpec, artifact signature.Artifact, o Options) signature.Request {
+	r := signature.Request{
+		Artifact: artifact, Signature: d.path(s.Signature), Certificate: d.path(s.Certificate), Timestamp: d.path(s.Timestamp),
+		Bundle: d.path(s.Bundle), Key: d.path(s.Key), TrustedRoot: d.path(s.TrustedRoot), PrivatePKI: s.PrivatePKI,
+		Identity: signature.Identity{
+			Subject: s.Identity, SubjectRegexp: s.IdentityRegexp, Issuer: s.Issuer, IssuerRegexp: s.IssuerRegexp,
+		},
+		PredicateType: s.Type, AsOf: o.AsOf, MaxTrustAge: o.MaxTrustAge,
+	}
+	if s.Provenance != nil {
+		r.Provenance = s.provenance
+	}
+	return r
+}
+
+// policy reads what the entry asks of a provenance.
+func (s *ProvenanceSpec) policy() (provenance.Policy, error) {
+	p := provenance.Policy{BuilderID: s.BuilderID, BuildType: s.BuildType, Source: s.Source, Revision: s.Revision}
+	for _, text := range s.Dependencies {
+		dep, err := provenance.ParseDependency(text)
+		if err != nil {
+			return p, err
+		}
+		p.Dependencies = append(p.Dependencies, dep)
+	}
+	if !p.Asked() {
+		return p, errors.New("it asks for nothing")
+	}
+	return p, p.Validate()
 }
 
 // maxDelivery bounds a delivery file, in bytes.
@@ -135,11 +173,21 @@ func (d *Delivery) check() error {
 	names := map[string]string{}
 	for i := range d.Signatures {
 		s := &d.Signatures[i]
-		if s.Over != "deployed" && s.Over != "reference" {
-			return fmt.Errorf("signatures[%d]: over must be deployed or reference", i)
-		}
-		if s.Over == "reference" && d.Reference.Path == "" {
+		switch {
+		case !slices.Contains(sides, s.Over):
+			return fmt.Errorf("signatures[%d]: over must be %s", i, strings.Join(sides, ", "))
+		case s.Over == "reference" && d.Reference.Path == "":
 			return fmt.Errorf("signatures[%d]: a rebuilt reference bears no signature", i)
+		case s.Over == "source" && d.Reference.Rebuild == "":
+			return fmt.Errorf("signatures[%d]: only a reference that is rebuilt has a source", i)
+		case s.Source != "" && s.Over != "source":
+			return fmt.Errorf("signatures[%d]: source goes with over: source", i)
+		}
+		if s.Provenance != nil {
+			var err error
+			if s.provenance, err = s.Provenance.policy(); err != nil {
+				return fmt.Errorf("signatures[%d]: provenance: %w", i, err)
+			}
 		}
 		if s.Name == "" {
 			s.Name = s.Identity + s.IdentityRegexp
@@ -152,26 +200,7 @@ func (d *Delivery) check() error {
 		}
 		names[s.Name] = s.Over
 	}
-	for side, r := range map[string]*SignerRule{"deployed": d.Signers.Deployed, "reference": d.Signers.Reference} {
-		if r == nil {
-			continue
-		}
-		lists := 0
-		for _, l := range [][]string{r.All, r.Any, r.Exactly} {
-			if len(l) > 0 {
-				lists++
-			}
-			for _, n := range l {
-				if names[n] != side {
-					return fmt.Errorf("signers: no signature over %s is named %q", side, n)
-				}
-			}
-		}
-		if lists != 1 {
-			return fmt.Errorf("signers: %s: give one of all, any and exactly, with at least one name", side)
-		}
-	}
-	return nil
+	return d.Signers.check(names)
 }
 
 // path resolves a path of the delivery file.
@@ -180,37 +209,4 @@ func (d *Delivery) path(p string) string {
 		return p
 	}
 	return filepath.Join(d.dir, p)
-}
-
-// satisfied says why the signatures that hold over one side do not satisfy the
-// delivery, or "".
-func (d *Delivery) satisfied(side string, holds map[string]bool) string {
-	rule := d.Signers.Deployed
-	if side == "reference" {
-		rule = d.Signers.Reference
-	}
-	if rule == nil {
-		rule = &SignerRule{}
-		for _, s := range d.Signatures {
-			if s.Over == side {
-				rule.All = append(rule.All, s.Name)
-			}
-		}
-	}
-	for _, n := range append(slices.Clone(rule.All), rule.Exactly...) {
-		if !holds[n] {
-			return fmt.Sprintf("the signature %q over the %s image does not hold", n, side)
-		}
-	}
-	if len(rule.Exactly) > 0 {
-		for _, s := range d.Signatures {
-			if s.Over == side && holds[s.Name] && !slices.Contains(rule.Exactly, s.Name) {
-				return fmt.Sprintf("%q signed the %s image too, and exactly %s may have", s.Name, side, strings.Join(rule.Exactly, ", "))
-			}
-		}
-	}
-	if len(rule.Any) > 0 && !slices.ContainsFunc(rule.Any, func(n string) bool { return holds[n] }) {
-		return fmt.Sprintf("none of the signatures %s over the %s image holds", strings.Join(rule.Any, ", "), side)
-	}
-	return ""
 }

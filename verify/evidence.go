@@ -147,23 +147,10 @@ const (
 // The policy must be built in, or the one given by name: what evidence says of its
 // own policy is no policy.
 func Recheck(ctx context.Context, dir string, ref, dep *Image, policy string, o Options) (*Report, error) {
-	if fi, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("evidence: %w", err)
-	} else if !fi.IsDir() {
-		return nil, fmt.Errorf("evidence: %s is not a folder", dir)
-	}
-	listed, err := readEvidence(dir, SumsFile, maxSums)
-	if err != nil {
+	if err := CheckSums(dir); err != nil {
 		return nil, err
 	}
-	found, err := sums(dir)
-	if err != nil {
-		return nil, unsound("%v", err)
-	}
-	if !bytes.Equal(listed, found) {
-		return nil, unsound("%s and the files do not agree: %s", SumsFile, firstDifference(listed, found))
-	}
-	r, err := readReport(dir)
+	r, err := ReadReport(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +179,28 @@ func Recheck(ctx context.Context, dir string, ref, dep *Image, policy string, o 
 		return nil, err
 	}
 	return r, agrees(r, l)
+}
+
+// CheckSums holds the files of an evidence folder against its list of digests.
+// The error is ErrEvidence if one was changed, added or removed.
+func CheckSums(dir string) error {
+	if fi, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	} else if !fi.IsDir() {
+		return fmt.Errorf("evidence: %s is not a folder", dir)
+	}
+	listed, err := readEvidence(dir, SumsFile, maxSums)
+	if err != nil {
+		return err
+	}
+	found, err := sums(dir)
+	if err != nil {
+		return unsound("%v", err)
+	}
+	if !bytes.Equal(listed, found) {
+		return unsound("%s and the files do not agree: %s", SumsFile, firstDifference(listed, found))
+	}
+	return nil
 }
 
 func firstDifference(a, b []byte) string {
@@ -238,7 +247,9 @@ func readEvidence(dir, name string, most int64) ([]byte, error) {
 	return b, nil
 }
 
-func readReport(dir string) (*Report, error) {
+// ReadReport reads the report of an evidence folder, and takes it at its word: see
+// CheckSums and Recheck.
+func ReadReport(dir string) (*Report, error) {
 	b, err := readEvidence(dir, ReportFile, maxReport)
 	if err != nil {
 		return nil, err
@@ -307,10 +318,8 @@ func agrees(r *Report, l *ledger.Ledger) error {
 	if other {
 		want = Rejected
 	}
-	for _, s := range r.Signatures {
-		if !s.OK && !other && len(r.Signatures) == 1 {
-			return unsound("its only signature does not hold, and the verdict does not say so")
-		}
+	if len(r.Signers.unsatisfied(r.Signatures)) > 0 && !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == KindSignature }) {
+		return unsound("its signatures do not satisfy its signers, and the verdict does not say so")
 	}
 	switch {
 	case r.Ledger != hex.EncodeToString(sum[:]):

@@ -45,6 +45,7 @@ type Report struct {
 	Findings     []Finding     `json:"findings"`
 	Explanations []Explanation `json:"explanations"`
 	Signatures   []Signature   `json:"signatures"`
+	Signers      Signers       `json:"signers,omitzero"` // which of the signatures must hold
 	Notes        []Note        `json:"notes,omitempty"`
 
 	Ledger string `json:"ledger_sha256,omitempty"` // the digest the ledger ends in
@@ -141,7 +142,11 @@ type Explanation struct {
 // A Signature is the step table of one verification.
 type Signature struct {
 	Name string `json:"name,omitempty"`
-	Over string `json:"over"` // "deployed" or "reference"
+	Over string `json:"over"` // "deployed", "reference" or "source"
+
+	// Foreign says that the bytes it is over are not those that the verdict is
+	// about.
+	Foreign bool `json:"foreign,omitempty"`
 	signature.Result
 }
 

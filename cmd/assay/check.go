@@ -16,6 +16,7 @@ func (p *program) checkCommand() *cobra.Command {
 		output           outputFlags
 		policy, evidence string
 		box              sandboxFlags
+		trust            trustFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "check DELIVERY.yaml",
@@ -34,10 +35,17 @@ and give one verdict by a policy.
     - {over: deployed, key: vendor.pub, signature: bl31.bin.sig}
     - {over: deployed, bundle: bl31.bin.sigstore.json, trusted_root: root.json,
        identity: release@vendor.example, issuer: "https://…"}
-  signers: {deployed: {all: [vendor]}}
+    - {name: built, over: deployed, bundle: bl31.bin.provenance.json, key: ci.pub,
+       provenance: {builder_id: "https://…", source: "https://…"}}
+    - {name: author, over: source, key: author.pub, signature: tfa.tar.sig}
+  signers: {deployed: {all: [vendor, built]}, source: {exactly: [author]}}
   policy: standard              # identical, standard, or a file
 
-Paths are relative to the delivery file. With --evidence the folder holds the
+Paths are relative to the delivery file. Each side, deployed, reference (given by
+path) and source (of a recipe), may have a rule of signers: all of them, any, or
+exactly these and no other of the delivery; without one, all that are listed must
+hold. Provenance that a trusted signer made must name the recipe's source: by its
+sha256, or by the commit that the recipe gives as its revision. With --evidence the folder holds the
 report, the ledger, the rebuilt reference and the build logs, and
 "assay recheck" replays it.
 
@@ -46,6 +54,9 @@ report, the ledger, the rebuilt reference and the build logs, and
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := p.options(cmd, &limits, &output)
 			if err != nil {
+				return err
+			}
+			if o.AsOf, o.MaxTrustAge, err = trust.read(cmd); err != nil {
 				return err
 			}
 			back, err := box.choice(cmd)
@@ -79,6 +90,7 @@ report, the ledger, the rebuilt reference and the build logs, and
 	f.StringVar(&policy, "policy", "", "identical, standard, or a policy file, in place of the delivery's")
 	f.StringVar(&evidence, "evidence", "", "store all evidence in this new or empty folder")
 	box.add(f)
+	trust.add(f)
 	limits.add(f)
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/report"
+	"github.com/assaylab/assay/verify/signature"
 )
 
 // size is a flag of a number of bytes: 64MiB, 1G, 4096.
@@ -79,6 +80,30 @@ func (l *limitFlags) limits(cmd *cobra.Command) (diff.Limits, error) {
 		MaxExpanded: int64(l.expanded), MaxDict: int64(l.dict), MaxRatio: l.ratio,
 		MaxDepth: l.depth, MaxNodes: l.nodes, Timeout: l.timeout,
 	}, nil
+}
+
+// trustFlags say how old a trusted root may be before it is warned of.
+type trustFlags struct {
+	asOf string
+	days int
+}
+
+func (t *trustFlags) add(f *pflag.FlagSet) {
+	f.IntVar(&t.days, signature.FlagMaxTrustAge, signature.MaxTrustAge, "days past which to warn of the age of a trusted root")
+	f.StringVar(&t.asOf, signature.FlagAsOf, "", "day on which to reckon that age, as 2026-01-31 (default today)")
+}
+
+func (t *trustFlags) read(cmd *cobra.Command) (asOf time.Time, days int, err error) {
+	if t.days <= 0 {
+		return asOf, 0, misuse(cmd, "--%s takes a number of days, such as 90", signature.FlagMaxTrustAge)
+	}
+	if t.asOf == "" {
+		return time.Now(), t.days, nil
+	}
+	if asOf, err = time.Parse(time.DateOnly, t.asOf); err != nil {
+		return asOf, 0, misuse(cmd, "--%s takes a day, such as 2026-01-31", signature.FlagAsOf)
+	}
+	return asOf, t.days, nil
 }
 
 // outputFlags say how a result is shown.
@@ -174,3 +199,18 @@ func (p *program) conclude(cmd *cobra.Command, out *verify.Outcome, o *outputFla
 	p.code = out.Report.Verdict.ExitCode()
 	return nil
 }
+
+// text is a string flag with a placeholder of its own.
+type text struct {
+	to   *string
+	kind string
+}
+
+func (t *text) Set(s string) error { *t.to = s; return nil }
+func (t *text) String() string {
+	if t.to == nil {
+		return ""
+	}
+	return *t.to
+}
+func (t *text) Type() string { return t.kind }

@@ -32,8 +32,13 @@ var floors = map[string]room{
 	"verify/internal/strictjson": {0, nil},
 
 	"verify/reference/sandbox": {0, []string{"github.com/mikelolasagasti/xz", "golang.org/x/sys"}},
+	"verify/trust/anchor":      {0, []string{"github.com/sigstore/sigstore-go"}}, // what a trusted root holds, and how old it is
 	"verify/reference":         {1, []string{"go.yaml.in/yaml"}},
-	"verify/signature": {1, []string{
+	"verify/oci":               {1, []string{"github.com/google/go-containerregistry"}},
+	"verify/provenance":        {1, nil},
+	"verify/statement":         {1, []string{"github.com/secure-systems-lab/go-securesystemslib"}},
+	"verify/trust":             {1, []string{"github.com/sigstore/sigstore-go", "github.com/theupdateframework/go-tuf"}}, // the only package that fetches trust
+	"verify/signature": {2, []string{
 		"github.com/in-toto/attestation", "github.com/secure-systems-lab/go-securesystemslib",
 		"github.com/sigstore/cosign", "github.com/sigstore/protobuf-specs", "github.com/sigstore/sigstore", "github.com/sigstore/sigstore-go",
 		"google.golang.org/protobuf",
@@ -44,7 +49,7 @@ var floors = map[string]room{
 
 	"verify":        {3, []string{"go.yaml.in/yaml"}}, // the only package that knows both bytes and signatures
 	"verify/report": {4, nil},
-	"cmd/assay":     {5, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}},
+	"cmd/assay":     {5, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"}},
 
 	// Only tests import these: there is no floor above.
 	"diff/difftest":            {6, nil},
@@ -123,7 +128,7 @@ func refused(pkg, imported string) string {
 		return "that is not on a lower floor"
 	case strings.HasPrefix(pkg, "diff") && strings.HasPrefix(below, "verify"):
 		return "diff knows nothing of verify"
-	case strings.HasPrefix(below, "diff") && slices.Contains([]string{"verify/signature", "verify/reference"}, pkg):
+	case strings.HasPrefix(below, "diff") && strings.HasPrefix(pkg, "verify/") && from.floor < floors["verify"].floor:
 		return "it knows nothing of diff"
 	}
 	return ""
@@ -145,6 +150,9 @@ func TestFloorsRefuse(t *testing.T) {
 		{"verify/signature", module + "diff/ledger", false},
 		{"verify/reference", module + "diff/ledger", false},
 		{"verify/reference", module + "verify/signature", false},
+		{"verify/oci", module + "diff/ledger", false},
+		{"verify/signature", module + "verify/provenance", true},
+		{"verify/report", module + "diff/ledger", true},
 		{"verify/report", module + "cmd/assay", false},
 		{"verify", module + "diff/difftest", false},
 		{"cmd/assay", module + "testdata/vendorkey", false},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/sandbox"
 	"github.com/assaylab/assay/verify/signature"
@@ -95,6 +96,8 @@ func (p *program) fail(err error) int {
 	var none *sandbox.UnavailableError
 	var mismatch *reference.MismatchError
 	var sig *signature.Error
+	var img *oci.Error
+	var large *oci.LimitError
 	switch {
 	case errors.As(err, &limit):
 		code, hint = verify.ExitUndecided, "raise the limit with the flag of its name, see --help"
@@ -107,6 +110,10 @@ func (p *program) fail(err error) int {
 		if sig.Kind == signature.Limit {
 			code = verify.ExitUndecided
 		}
+	case errors.As(err, &img):
+		hint = img.Hint
+	case errors.As(err, &large):
+		code, hint = verify.ExitUndecided, large.Hint
 	case errors.As(err, &none):
 		code, hint = verify.ExitUndecided, none.Hint()
 	case reference.Undecided(err):
@@ -176,7 +183,7 @@ verdict with evidence that a second party can recheck.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.AddCommand(
 		p.diffCommand(), p.checkCommand(), p.verifyCommand(), p.rebuildCommand(), p.inspectCommand(),
-		p.recheckCommand(), p.formatsCommand(), p.rulesCommand(), p.versionCommand(),
+		p.recheckCommand(), p.trustCommand(), p.formatsCommand(), p.rulesCommand(), p.versionCommand(),
 	)
 	return root
 }

@@ -24,6 +24,7 @@ import (
 //	sources:                                      # at least one
 //	  - {path: tfa.tar, sha256: ..., at: /src}    # path is relative to the recipe; at is absolute, in the sandbox
 //	  - {path: blob.bin, sha256: ..., at: /src/blob.bin, trust: true}
+//	  - {path: lib.tar, sha256: ..., at: /lib, revision: 5d1a...}  # the git commit that the archive is of
 //	toolchain: {host: [make, gcc]}                # or {rootfs: root.tar, sha256: ...}
 //	env: {SOURCE_DATE_EPOCH: "1669357904"}        # beside the fixed defaults, or in their place
 //	steps:                                        # at least one
@@ -62,6 +63,10 @@ type Source struct {
 	SHA256 string
 	At     string // in the sandbox
 	Trust  bool   // prebuilt, taken on trust
+
+	// Revision is the git commit that the archive is of, or "". It is the word of
+	// whoever wrote the recipe: provenance that names a commit is held against it.
+	Revision string
 
 	line int
 }
@@ -240,6 +245,7 @@ func (d *document) source(n *yaml.Node, placed bool) (Source, error) {
 				return nil
 			}},
 			field{"trust", d.truth("trust", &s.Trust)},
+			field{"revision", d.commit(&s.Revision)},
 			field{"url", d.later("a source by url", fetch)},
 			field{"git", d.later("a source by git", fetch)},
 			field{"commit", d.later("a source by git", fetch)},
@@ -260,6 +266,21 @@ func (d *document) source(n *yaml.Node, placed bool) (Source, error) {
 	}
 	return s, nil
 }
+
+// commit reads the name of a git commit, in full.
+func (d *document) commit(to *string) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		if err := d.text("revision", to)(n); err != nil {
+			return err
+		}
+		if !fullCommit.MatchString(*to) {
+			return d.at(n, "revision: %.80q is not a full git commit, 40 or 64 lower-case hexadecimal digits", *to)
+		}
+		return nil
+	}
+}
+
+var fullCommit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // unpinned says how to pin a file.
 func (d *document) unpinned(n *yaml.Node, name string) error {

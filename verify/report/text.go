@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/provenance"
 	"github.com/assaylab/assay/verify/signature"
 )
 
@@ -96,11 +98,38 @@ func (p printer) signature(s *verify.Signature) {
 			who = "key sha256:" + t.SHA256
 		}
 	}
-	p.line("signature  %s over the %s image %s  (%s)", clean(s.Name), s.Over, p.paint(what, s.OK, false), clean(strings.TrimSpace(s.Scheme+" "+who)))
+	over := s.Over + " image"
+	if s.Over == "source" {
+		over = "source"
+	}
+	p.line("signature  %s over the %s %s  (%s)", clean(s.Name), over, p.paint(what, s.OK, false), clean(strings.TrimSpace(s.Scheme+" "+who)))
+	for i := range s.Trust {
+		if t := &s.Trust[i]; t.Dated != "" || p.Verbose {
+			p.line("           trusting %s", trust(t))
+		}
+	}
+	if s.Provenance != nil {
+		p.line("           %s", provenanceLine(s.Provenance))
+	}
+	for _, text := range s.Warnings {
+		p.line("           warning: %s", clean(text))
+	}
 	if s.OK && !p.Verbose {
 		return
 	}
 	Steps(p, s.Steps)
+}
+
+// provenanceLine is what a statement says of the build.
+func provenanceLine(v *provenance.Provenance) string {
+	s := fmt.Sprintf("provenance by %s", clean(v.BuilderID))
+	for _, src := range v.Sources {
+		s += ", from " + clean(src.URI)
+		for _, alg := range slices.Sorted(maps.Keys(src.Digest)) {
+			s += fmt.Sprintf(" %s:%s", alg, src.Digest[alg])
+		}
+	}
+	return s
 }
 
 // Steps writes the step table of a signature.
@@ -309,14 +338,58 @@ func clean(s string) string {
 // Signature writes the answer about one signature: what it is over, what was
 // trusted, and the step table.
 func Signature(w io.Writer, s *signature.Result) {
-	what := "accepted"
-	if !s.OK {
-		what = "rejected"
+	name := s.Artifact.Name
+	if name == "" {
+		name = "-"
 	}
-	fmt.Fprintf(w, "artifact   %s  sha256:%s\n", clean(s.Artifact.Name), s.Artifact.SHA256)
-	fmt.Fprintf(w, "signed by  %s (%s)\n", clean(s.Signed.Name), s.Signed.Kind)
-	for _, t := range s.Trust {
-		fmt.Fprintf(w, "trusting   %s %s  sha256:%s\n", t.Kind, clean(t.Name), t.SHA256)
+	fmt.Fprintf(w, "artifact   %s  sha256:%s\n", clean(name), s.Artifact.SHA256)
+	one(w, s)
+	fmt.Fprintf(w, "verdict    %s\n", answer(s.OK))
+}
+
+// SignedImage writes the answer about an image: what was read of it, and for
+// each signature found what Signature writes.
+func SignedImage(w io.Writer, s *verify.SignedImage) {
+	img := s.Image
+	fmt.Fprintf(w, "image      %s  %s\n", clean(img.Ref), img.Digest)
+	fmt.Fprintf(w, "           %s: %s hashed in %s and %s\n", clean(img.MediaType), bytesOf(img.Size), plural(img.Manifests, "manifest"), plural(img.Blobs, "blob"))
+	for _, n := range img.Notes {
+		fmt.Fprintf(w, "note       %s\n", clean(n))
+	}
+	for i := range s.Signatures {
+		r := &s.Signatures[i]
+		fmt.Fprintf(w, "\n")
+		one(w, r)
+		if r.OK {
+			fmt.Fprintf(w, "  this signature holds\n")
+		} else {
+			fmt.Fprintf(w, "  this signature does not hold\n")
+		}
+	}
+	fmt.Fprintf(w, "\nverdict    %s\n", answer(s.OK))
+	for _, why := range s.Reasons {
+		fmt.Fprintf(w, "           %s\n", clean(why))
+	}
+}
+
+func answer(ok bool) string {
+	if ok {
+		return "accepted"
+	}
+	return "rejected"
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return count(int64(n)) + " " + what
+}
+
+func one(w io.Writer, s *signature.Result) {
+	fmt.Fprintf(w, "signed by  %s (%s)\n", clean(s.Signed.Name), clean(s.Signed.Kind))
+	for i := range s.Trust {
+		fmt.Fprintf(w, "trusting   %s\n", trust(&s.Trust[i]))
 	}
 	if s.Scheme != "" {
 		fmt.Fprintf(w, "scheme     %s\n", clean(s.Scheme))
@@ -325,5 +398,19 @@ func Signature(w io.Writer, s *signature.Result) {
 		fmt.Fprintf(w, "certificate names %s, issued by %s\n", clean(s.Identity), clean(s.Issuer))
 	}
 	Steps(w, s.Steps)
-	fmt.Fprintf(w, "verdict    %s\n", what)
+	for _, text := range s.Warnings {
+		fmt.Fprintf(w, "warning    %s\n", clean(text))
+	}
+}
+
+// trust is what a signature rests on, with its age where it has one.
+func trust(in *signature.Input) string {
+	s := fmt.Sprintf("%s %s  sha256:%s", in.Kind, clean(in.Name), in.SHA256)
+	if in.Dated != "" {
+		s += "  dated " + in.Dated
+	}
+	if in.AgeDays != nil {
+		s += fmt.Sprintf(", %s old", plural(*in.AgeDays, "day"))
+	}
+	return s
 }
