@@ -59,19 +59,19 @@ type Resource struct {
 // A Provenance is what a builder says of one build. The zero value says nothing and
 // satisfies no policy.
 type Provenance struct {
-	PredicateType string `json:"predicateType"`
-	BuilderID     string `json:"builderId,omitempty"`
-	BuildType     string `json:"buildType,omitempty"`
+	PredicateType string `json:"predicate_type"`
+	BuilderID     string `json:"builder_id,omitempty"`
+	BuildType     string `json:"build_type,omitempty"`
 
 	// Sources are what was built: mostly one. SourceBy is the field that named
 	// them. Where there are none, SourceUnknown says why.
 	Sources       []Resource `json:"sources,omitempty"`
-	SourceBy      string     `json:"sourceBy,omitempty"`
-	SourceUnknown string     `json:"sourceUnknown,omitempty"`
+	SourceBy      string     `json:"source_by,omitempty"`
+	SourceUnknown string     `json:"source_unknown,omitempty"`
 
 	// EntryPoint is the file or target of the source that was run: entryPoint of
 	// v0.2, the path of a workflow or build configuration of v1. It is not judged.
-	EntryPoint string `json:"entryPoint,omitempty"`
+	EntryPoint string `json:"entry_point,omitempty"`
 
 	// Parameters names what else whoever started the build chose, in the order of
 	// the document. The values are not judged.

@@ -745,9 +745,9 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	resource := `[{"uri":"git+https://code.example/lab/firmware@refs/heads/main","digest":{"gitCommit":"` + commit + `"}}]`
-	want := `{"predicateType":"https://slsa.dev/provenance/v1","builderId":"https://builder.example/worker",` +
-		`"buildType":"https://actions.github.io/buildtypes/workflow/v1","sources":` + resource + `,` +
-		`"sourceBy":"externalParameters.workflow","entryPoint":".ci/build.yml","dependencies":` + resource + `}`
+	want := `{"predicate_type":"https://slsa.dev/provenance/v1","builder_id":"https://builder.example/worker",` +
+		`"build_type":"https://actions.github.io/buildtypes/workflow/v1","sources":` + resource + `,` +
+		`"source_by":"externalParameters.workflow","entry_point":".ci/build.yml","dependencies":` + resource + `}`
 	if string(got) != want {
 		t.Errorf("got\n%s, want\n%s", got, want)
 	}

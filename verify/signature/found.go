@@ -175,7 +175,7 @@ func parseSimple(payload []byte) (*simple, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case dec.More():
+	case strictjson.End(dec) != nil:
 		return nil, errors.New("data after the document")
 	// cosign's own spelling, and that of the format that it took over
 	case kind != "cosign container image signature" && kind != "atomic container signature":

@@ -147,7 +147,7 @@ func parseLegacy(text []byte) (l *loose, e *entity, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if dec.More() {
+	if strictjson.End(dec) != nil {
 		return nil, nil, errors.New("data after the bundle")
 	}
 	if bytes.HasPrefix(l.signature, []byte("{")) && json.Valid(l.signature) {
@@ -235,7 +235,7 @@ func parseRekorBundle(text []byte) (*protorekor.TransparencyLogEntry, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case dec.More():
+	case strictjson.End(dec) != nil:
 		return nil, errors.New("data after it")
 	case body == nil:
 		return nil, errors.New("its body is null")
@@ -324,7 +324,7 @@ func parseEnvelope(text []byte) (*protodsse.Envelope, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("the envelope: %w", err)
-	case dec.More():
+	case strictjson.End(dec) != nil:
 		return nil, errors.New("data after the envelope")
 	case len(env.Signatures) == 0:
 		return nil, errors.New("the envelope holds no signature")

@@ -61,7 +61,7 @@ func parseStatement(payload []byte) (*statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if dec.More() {
+	if strictjson.End(dec) != nil {
 		return nil, errors.New("data after the statement")
 	}
 	if kind != statementV1 && kind != statementV01 {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -64,7 +65,7 @@ func ReadObject(dec *json.Decoder, limit int, field func(key string) error) erro
 		if !ok {
 			return errors.New("an object's key is not a string")
 		}
-		if folded := strings.ToLower(key); seen[folded] {
+		if folded := strings.ToLower(strings.ToUpper(key)); seen[folded] { // as encoding/json folds, "ſ" to "s" too
 			return fmt.Errorf("the key %q occurs twice", key)
 		} else if seen[folded] = true; len(seen) > limit {
 			return fmt.Errorf("an object has more than %d keys", limit)
@@ -107,4 +108,12 @@ func delim(dec *json.Decoder, want json.Delim) error {
 func Skip(dec *json.Decoder) error {
 	var raw json.RawMessage
 	return dec.Decode(&raw)
+}
+
+// End demands that nothing but white space follows.
+func End(dec *json.Decoder) error {
+	if t, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("data after it: %v", t)
+	}
+	return nil
 }
