@@ -15,6 +15,7 @@ import (
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/format"
+	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/provenance"
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/sandbox"
@@ -95,6 +96,9 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 			return nil, fmt.Errorf("reference %s changed while it was being read", ref.Origin.Name)
 		}
 		out.Report.Reference.Origin = ref.Origin
+		if out.Report.Reference.SHA256 == "" { // a limit stopped the comparison
+			out.Report.Reference.SHA256 = ref.Origin.SHA256
+		}
 		out.Report.Reference.SHA512 = ref.Origin.SHA512
 	}
 	r := out.Report
@@ -182,8 +186,16 @@ func verifySignatures(ctx context.Context, d *Delivery, recipe *reference.Recipe
 		if err != nil {
 			return nil, fmt.Errorf("signature %q: %w", s.Name, err)
 		}
+		if s.Image != "" {
+			found, err := imageSignatures(ctx, s, path, d.request(s, signature.Artifact{}, o.Options))
+			if err != nil {
+				return nil, fmt.Errorf("signature %q: %w", s.Name, err)
+			}
+			out = append(out, found...)
+			continue
+		}
 		if fi, err := os.Stat(path); err == nil && fi.IsDir() {
-			return nil, fmt.Errorf("signature %q: a directory bears no signature", s.Name)
+			return nil, fmt.Errorf("signature %q: a directory bears no signature; of an OCI layout, image: sha256:… names the image that is signed in it", s.Name)
 		}
 		req := d.request(s, signature.File(path), o.Options)
 		res, err := signature.Verify(ctx, req)
@@ -197,7 +209,58 @@ func verifySignatures(ctx context.Context, d *Delivery, recipe *reference.Recipe
 		}
 		out = append(out, Signature{Name: s.Name, Over: s.Over, Result: res, Foreign: pin != "" && res.Artifact.SHA256 != pin})
 	}
+	return strangers(out), nil
+}
+
+// imageSignatures verifies what is found beside an image in a layout. Each
+// candidate is listed; of an image that is not whole none holds.
+func imageSignatures(ctx context.Context, s *SignatureSpec, layout string, req signature.Request) ([]Signature, error) {
+	ref, _, err := oci.ParseRef("oci:" + layout + "@" + s.Image)
+	if err != nil {
+		return nil, err
+	}
+	img, err := VerifyImage(ctx, ref, req, oci.Options{})
+	var e *signature.Error
+	if err != nil && !(errors.As(err, &e) && e.Kind == signature.Limit) {
+		return nil, err
+	}
+	out := []Signature{}
+	for _, res := range img.Signatures {
+		res.OK = res.OK && img.OK
+		out = append(out, Signature{Name: s.Name, Over: s.Over, Result: res, Image: s.Image})
+	}
+	if len(out) == 0 || !img.OK {
+		out = append(out, Signature{Name: s.Name, Over: s.Over, Image: s.Image, Reasons: img.Reasons})
+	}
 	return out, nil
+}
+
+// strangers leaves of each candidate beside an image what matters: where it
+// holds for an entry, that; else it is a stranger's, listed once, without a name.
+func strangers(all []Signature) []Signature {
+	candidate := func(s *Signature) string { return s.Over + " " + s.Image + " " + s.Signed.Name + " " + s.Signed.SHA256 }
+	holds, entry := map[string]bool{}, map[string]bool{}
+	for i := range all {
+		s := &all[i]
+		holds[candidate(s)] = holds[candidate(s)] || s.OK
+		entry[s.Name] = entry[s.Name] || s.OK
+	}
+	out, listed := []Signature{}, map[string]bool{}
+	for _, s := range all {
+		switch c := candidate(&s); {
+		case s.Image == "" || s.OK || s.Reasons != nil:
+		case !entry[s.Name]: // it shows why the entry does not hold
+			s.Stranger = !holds[c]
+			listed[c] = true
+		case holds[c] || listed[c]:
+			continue
+		default:
+			s.Stranger, s.Name = true, ""
+			listed[c] = true
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // signed is the file that a signature is said to be over, and for a source the
@@ -240,10 +303,11 @@ func absent(r signature.Request) bool {
 func judgeSignatures(r *Report, d *Delivery, recipe *reference.Recipe, signatures []Signature) {
 	for i := range signatures {
 		s := &signatures[i]
-		switch s.Over {
-		case "deployed":
+		switch {
+		case s.Image != "": // of a directory that was compared whole, the image's blobs included
+		case s.Over == "deployed":
 			s.Foreign = s.Artifact.SHA256 != r.Deployed.SHA256
-		case "reference":
+		case s.Over == "reference":
 			s.Foreign = s.Artifact.SHA256 != r.Reference.SHA256
 		}
 		if s.OK && s.Foreign {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -54,7 +55,8 @@ type ReferenceSource struct {
 type SignatureSpec struct {
 	Name           string          `yaml:"name"`   // default: the key's file name without its extension, or the identity
 	Over           string          `yaml:"over"`   // deployed, reference or source
-	Source         string          `yaml:"source"` // the path of the recipe's source, where there are several
+	Source         string          `yaml:"source"` // the name of the recipe's source, where there are several
+	Image          string          `yaml:"image"`  // sha256:HEX of an image, where the side is an OCI layout: its signatures are found in it
 	Key            string          `yaml:"key"`
 	Signature      string          `yaml:"signature"`
 	Certificate    string          `yaml:"certificate"`
@@ -81,6 +83,8 @@ type ProvenanceSpec struct {
 	Revision     string   `yaml:"revision"`
 	Dependencies []string `yaml:"dependencies"` // [URI@]ALG:HEX
 }
+
+var imageDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // request is the question that an entry asks of an artifact.
 func (d *Delivery) request(s *SignatureSpec, artifact signature.Artifact, o Options) signature.Request {
@@ -180,6 +184,10 @@ func (d *Delivery) check() error {
 			return fmt.Errorf("signatures[%d]: a rebuilt reference bears no signature", i)
 		case s.Over == "source" && d.Reference.Rebuild == "":
 			return fmt.Errorf("signatures[%d]: only a reference that is rebuilt has a source", i)
+		case s.Image != "" && s.Over == "source":
+			return fmt.Errorf("signatures[%d]: a source is no image", i)
+		case s.Image != "" && !imageDigest.MatchString(s.Image):
+			return fmt.Errorf("signatures[%d]: image: %q is not sha256: and 64 lower-case hexadecimal digits", i, s.Image)
 		case s.Source != "" && s.Over != "source":
 			return fmt.Errorf("signatures[%d]: source goes with over: source", i)
 		}

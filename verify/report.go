@@ -147,6 +147,13 @@ type Signature struct {
 	// Foreign says that the bytes it is over are not those that the verdict is
 	// about.
 	Foreign bool `json:"foreign,omitempty"`
+
+	// Of a signature found beside an image in a layout: the image's digest, whether
+	// it holds for no entry of the delivery, and, where there is no step table, why
+	// there is not.
+	Image    string   `json:"image,omitempty"`
+	Stranger bool     `json:"stranger,omitempty"`
+	Reasons  []string `json:"reasons,omitempty"`
 	signature.Result
 }
 

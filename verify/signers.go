@@ -99,7 +99,7 @@ func (r *SignerRule) unsatisfied(side string, signatures []Signature) string {
 	holds := map[string]bool{}
 	for i := range signatures {
 		if s := &signatures[i]; s.Over == side {
-			holds[s.Name] = s.OK && !s.Foreign
+			holds[s.Name] = holds[s.Name] || s.OK && !s.Foreign
 		}
 	}
 	for _, n := range slices.Concat(r.All, r.Exactly) {
@@ -109,7 +109,12 @@ func (r *SignerRule) unsatisfied(side string, signatures []Signature) string {
 	}
 	if len(r.Exactly) > 0 {
 		for i := range signatures {
-			if s := &signatures[i]; s.Over == side && s.OK && !slices.Contains(r.Exactly, s.Name) {
+			s := &signatures[i]
+			switch {
+			case s.Over != side:
+			case s.Stranger:
+				return fmt.Sprintf("beside the %s is %q, a signature or attestation of nobody who is listed, and exactly %s may have signed", thing(side), s.Signed.Name, strings.Join(r.Exactly, ", "))
+			case s.OK && !slices.Contains(r.Exactly, s.Name):
 				return fmt.Sprintf("%q signed the %s too, and exactly %s may have", s.Name, thing(side), strings.Join(r.Exactly, ", "))
 			}
 		}

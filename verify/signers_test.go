@@ -116,7 +116,12 @@ func (v *vendor) provenance(digest string) {
 // check runs the delivery with these signatures and signers.
 func (v *vendor) check(reference, signatures, signers string) (*verify.Report, error) {
 	v.t.Helper()
-	text := "version: 1\nname: x\ndeployed: {path: fw.bin}\nreference: " + reference + "\n"
+	return v.deliver("{path: fw.bin}", reference, signatures, signers)
+}
+
+func (v *vendor) deliver(deployed, reference, signatures, signers string) (*verify.Report, error) {
+	v.t.Helper()
+	text := "version: 1\nname: x\ndeployed: " + deployed + "\nreference: " + reference + "\n"
 	if signatures != "" {
 		text += "signatures:\n" + signatures
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/sandbox"
 	"github.com/assaylab/assay/verify/signature"
+	"github.com/assaylab/assay/verify/trust"
 )
 
 // version is what this program calls itself; a release sets it.
@@ -98,6 +99,7 @@ func (p *program) fail(err error) int {
 	var sig *signature.Error
 	var img *oci.Error
 	var large *oci.LimitError
+	var distrust *trust.Error
 	switch {
 	case errors.As(err, &limit):
 		code, hint = verify.ExitUndecided, "raise the limit with the flag of its name, see --help"
@@ -109,6 +111,11 @@ func (p *program) fail(err error) int {
 		hint = sig.Hint
 		if sig.Kind == signature.Limit {
 			code = verify.ExitUndecided
+		}
+	case errors.As(err, &distrust):
+		hint = distrust.Hint
+		if distrust.Refused {
+			code = verify.ExitRejected
 		}
 	case errors.As(err, &img):
 		hint = img.Hint
@@ -183,7 +190,7 @@ verdict with evidence that a second party can recheck.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.AddCommand(
 		p.diffCommand(), p.checkCommand(), p.verifyCommand(), p.rebuildCommand(), p.inspectCommand(),
-		p.recheckCommand(), p.trustCommand(), p.formatsCommand(), p.rulesCommand(), p.versionCommand(),
+		p.recheckCommand(), p.signCommand(), p.trustCommand(), p.formatsCommand(), p.rulesCommand(), p.versionCommand(),
 	)
 	return root
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -99,7 +98,7 @@ network, a file that cannot be read or written, an option`,
 			}
 			c, err := trust.Refresh(cmd.Context(), opts)
 			if err != nil {
-				return p.distrust(err)
+				return err
 			}
 			if output.quiet {
 				return nil
@@ -144,7 +143,7 @@ Exit codes: 0 shown; 2 the file cannot be read or is not a trusted root`,
 			}
 			l, err := trust.Load(args[0])
 			if err != nil {
-				return p.distrust(err)
+				return err
 			}
 			if output.quiet {
 				return nil
@@ -157,21 +156,6 @@ Exit codes: 0 shown; 2 the file cannot be read or is not a trusted root`,
 	}
 	output.add(cmd.Flags(), report.Formats...)
 	return cmd
-}
-
-// distrust prints the error of what does not verify, which is an answer, and
-// passes every other one on.
-func (p *program) distrust(err error) error {
-	var e *trust.Error
-	switch {
-	case !errors.As(err, &e):
-		return err
-	case e.Refused:
-		p.code = verify.ExitRejected
-		_, err := fmt.Fprintf(p.stderr, "assay: error: %v\nassay: hint: %s\n", e, e.Hint)
-		return err
-	}
-	return &usageError{e, e.Hint}
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -52,6 +52,7 @@ func (p *program) verifyCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	f.SortFlags = false
 	for _, o := range signature.Options() {
 		flag := f.VarPF(&option{o: o, req: &req}, o.Name, "", o.Usage)
 		if o.Value == "" {
@@ -102,4 +103,9 @@ var _ pflag.Value = (*option)(nil)
 
 func (v *option) Set(s string) error { v.text = s; return v.o.Set(v.req, s) }
 func (v *option) String() string     { return v.text }
-func (v *option) Type() string       { return v.o.Value }
+func (v *option) Type() string {
+	if v.o.Value == "" {
+		return "bool"
+	}
+	return v.o.Value
+}

@@ -1,6 +1,8 @@
 package oci_test
 
 import (
+	"crypto/sha512"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -363,6 +365,45 @@ func TestHostileLayout(t *testing.T) {
 			b.addIndex(d, annotated(b.putManifest(indexType, fields{"manifests": []any{d}}), "org.opencontainers.image.ref.name", strings.Replace(d["digest"].(string), ":", "-", 1)+".sig"))
 			return d["digest"].(string)
 		}, "ok: sha256-", 0},
+
+		{"index that names itself", func(b *bench) string {
+			digest := "sha256:" + strings.Repeat("5", 64)
+			text := encode(b.t, indexType, fields{"manifests": []any{map[string]any{"mediaType": indexType, "digest": digest, "size": 300}}})
+			check(b.t, os.WriteFile(b.path(digest), []byte(text+strings.Repeat(" ", 300-len(text))), 0o644))
+			b.addIndex(map[string]any{"mediaType": indexType, "digest": digest, "size": 300})
+			return digest
+		}, "its bytes are other ones", 0},
+		{"layer by sha512", func(b *bench) string {
+			sum := sha512.Sum512([]byte("layer"))
+			digest := "sha512:" + hex.EncodeToString(sum[:])
+			check(b.t, os.Mkdir(filepath.Join(b.dir, "blobs", "sha512"), 0o755))
+			check(b.t, os.WriteFile(b.path(digest), []byte("layer"), 0o644))
+			d := b.putManifest(manifestType, fields{"config": b.put("{}", "a/b"), "layers": []any{map[string]any{"mediaType": "a/b", "digest": digest, "size": 5}}})
+			b.addIndex(d)
+			return d["digest"].(string)
+		}, "ok", 0},
+		{"other layer by sha512", func(b *bench) string {
+			sum := sha512.Sum512([]byte("layer"))
+			digest := "sha512:" + hex.EncodeToString(sum[:])
+			check(b.t, os.Mkdir(filepath.Join(b.dir, "blobs", "sha512"), 0o755))
+			check(b.t, os.WriteFile(b.path(digest), []byte("LAYER"), 0o644))
+			d := b.putManifest(manifestType, fields{"config": b.put("{}", "a/b"), "layers": []any{map[string]any{"mediaType": "a/b", "digest": digest, "size": 5}}})
+			b.addIndex(d)
+			return d["digest"].(string)
+		}, "refused: layer 1 of ", 0},
+		{"many manifests", func(b *bench) string {
+			config := b.put("{}", "a/b")
+			for i := range 6 {
+				b.addIndex(b.put(encode(b.t, manifestType, fields{"config": config, "layers": []any{}})+strings.Repeat(" ", oci.MaxManifest-1000+i), manifestType))
+			}
+			return ""
+		}, "limit: the manifests hold more than", 0},
+		{"many files", func(b *bench) string {
+			for i := range oci.MaxDescriptors {
+				check(b.t, os.WriteFile(filepath.Join(b.dir, fmt.Sprint(i)), nil, 0o644))
+			}
+			return ""
+		}, "limit: the layout has more than 10000 files", 0},
 
 		{"deep", func(b *bench) string {
 			d := image(b)

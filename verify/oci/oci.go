@@ -51,7 +51,8 @@
 // anonymous unless [Options].Keychain is set, and HTTPS unless the registry is on a
 // loopback address or [Options].PlainHTTP is set. Bodies are bounded, redirects and
 // retries are few, and none leads from a public host to a private address; a
-// connection on which nothing comes for a minute is given up.
+// connection on which nothing comes for a minute is given up. Proxies are those of
+// the environment (HTTPS_PROXY and its like).
 //
 // # Errors
 //
@@ -68,7 +69,7 @@ import (
 // Limits. More of anything is a [*LimitError].
 const (
 	MaxManifest    = 4 << 20   // bytes of a manifest, an index, or a page of a list
-	MaxManifests   = 32 << 20  // bytes of all manifests
+	MaxManifests   = 16 << 20  // bytes of all manifests
 	MaxDepth       = 8         // indexes inside each other, the innermost manifest included
 	MaxDescriptors = 10_000    // descriptors in all manifests; also files of a layout
 	MaxCandidates  = 256       // signatures

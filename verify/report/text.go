@@ -102,7 +102,20 @@ func (p printer) signature(s *verify.Signature) {
 	if s.Over == "source" {
 		over = "source"
 	}
-	p.line("signature  %s over the %s %s  (%s)", clean(s.Name), over, p.paint(what, s.OK, false), clean(strings.TrimSpace(s.Scheme+" "+who)))
+	name := s.Name
+	if s.Image != "" && s.Signed.Name != "" {
+		name = strings.TrimSpace(name + " (" + s.Signed.Name + ")")
+	}
+	if name == "" {
+		name = "(nobody listed)"
+	}
+	if who = strings.TrimSpace(s.Scheme + " " + who); who != "" {
+		who = "  (" + clean(who) + ")"
+	}
+	p.line("signature  %s over the %s %s%s", clean(name), over, p.paint(what, s.OK, false), who)
+	for _, why := range s.Reasons {
+		p.line("           %s", clean(why))
+	}
 	for i := range s.Trust {
 		if t := &s.Trust[i]; t.Dated != "" || p.Verbose {
 			p.line("           trusting %s", trust(t))

@@ -64,7 +64,7 @@ func TestContradictions(t *testing.T) {
 		{"file and directory", func(a *acc) { a.Reference.Kind = "directory" }, "two kinds"},
 		{"socket", func(a *acc) { a.Reference.Kind = "socket" }, "kind"},
 		{"no reference digest", func(a *acc) { a.Reference.Digest = nil }, "no digest"},
-		{"no deployed digest", func(a *acc) { a.Deployed.Digest = nil }, "sha256"},
+		{"no deployed digest", func(a *acc) { a.Deployed.Digest = nil }, "no digest"},
 		{"no tool", func(a *acc) { a.Tool.Name = "" }, "no name"},
 		{"nil reasons", func(a *acc) { a.Reasons = nil }, "lists"},
 		{"origin is no object", func(a *acc) { a.Reference.Origin = []byte(`"rebuilt"`) }, "origin"},

@@ -384,11 +384,15 @@ func TestRefreshWrongStart(t *testing.T) {
 	} {
 		opts.Root = root
 		n := r.requests()
-		if _, err := trust.Refresh(t.Context(), opts); err == nil || isRefused(err) {
+		_, err := trust.Refresh(t.Context(), opts)
+		if err == nil || isRefused(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if r.requests() != n {
 			t.Errorf("%s: the network was used", name)
+		}
+		if name == "deep" && !strings.Contains(err.Error(), "nested deeper") {
+			t.Errorf("%s: left to a parser that builds it: %v", name, err)
 		}
 	}
 }
@@ -560,6 +564,26 @@ func TestRefreshInterrupted(t *testing.T) {
 	}
 }
 
+// Versions start at 1 (section 4.3 and on): one below could not be kept in a receipt.
+func TestRefreshVersionZero(t *testing.T) {
+	for _, role := range []string{metadata.TIMESTAMP, metadata.SNAPSHOT, metadata.TARGETS} {
+		r := newRepository(t)
+		r.version[role] = 0
+		// The library's helper makes a 1 of it.
+		r.alterTimestamp = func(t *metadata.TimestampType) { t.Meta["snapshot.json"].Version = r.version[metadata.SNAPSHOT] }
+		r.alterSnapshot = func(t *metadata.SnapshotType) { t.Meta["targets.json"].Version = r.version[metadata.TARGETS] }
+		r.publish()
+		dir := t.TempDir()
+		_, err := trust.Refresh(t.Context(), r.options(dir))
+		if !isRefused(err) || !strings.Contains(err.Error(), role+" version is 0") {
+			t.Errorf("%s: %v", role, err)
+		}
+		if got := folder(t, dir); len(got) != 0 {
+			t.Errorf("%s: %q was written", role, slices.Sorted(maps.Keys(got)))
+		}
+	}
+}
+
 // The public instance's root is built in; it takes no part in a lab's own.
 func TestRefreshPublicRootIsNotAnothers(t *testing.T) {
 	opts := trust.Options{Out: filepath.Join(t.TempDir(), "x.json"), Repository: trust.DefaultRepository + ".vendor.example/"}
@@ -591,6 +615,13 @@ func TestLoad(t *testing.T) {
 	}
 	if l, err := trust.Load(opts.Out); err == nil {
 		t.Errorf("a malformed receipt: %+v", l)
+	}
+	deep := filepath.Join(dir, "deep.json")
+	if err := os.WriteFile(deep, []byte(strings.Repeat(`{"a":`, 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trust.Load(deep); err == nil || !strings.Contains(err.Error(), "nested deeper") {
+		t.Errorf("deep: %v", err)
 	}
 	if _, err := trust.Load(filepath.Join(dir, "none.json")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent: %v", err)
