@@ -169,7 +169,7 @@ func used(explanations []verify.Explanation) ([]statement.Rule, error) {
 
 func verified(s *verify.Signature) statement.Signature {
 	out := statement.Signature{
-		Name: s.Name, Over: s.Over, Holds: s.OK && !s.Foreign, Signed: input(s.Signed), Trust: []statement.Input{},
+		Name: s.Name, Over: s.Over, Holds: s.OK && !s.Foreign, Image: s.Image, Stranger: s.Stranger, Signed: input(s.Signed), Trust: []statement.Input{},
 		Scheme: s.Scheme, Identity: s.Identity, Issuer: s.Issuer, PredicateType: s.PredicateType, SignedAt: s.SignedAt,
 		Steps: []statement.Step{},
 	}

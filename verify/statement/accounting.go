@@ -132,11 +132,13 @@ type Rule struct {
 
 // A Signature is one that the run verified.
 type Signature struct {
-	Name   string  `json:"name,omitempty"` // in the delivery
-	Over   string  `json:"over"`           // deployed or reference
-	Holds  bool    `json:"holds"`
-	Signed Input   `json:"signed"` // the file of the signature or the bundle
-	Trust  []Input `json:"trust"`  // what was trusted: a public key, a trusted root
+	Name     string  `json:"name,omitempty"` // in the delivery
+	Over     string  `json:"over"`           // deployed, reference or source
+	Holds    bool    `json:"holds"`
+	Image    string  `json:"image,omitempty"`    // sha256:HEX of the image in a layout that it was found beside
+	Stranger bool    `json:"stranger,omitempty"` // found there, and of nobody in the delivery
+	Signed   Input   `json:"signed"`             // the file of the signature or the bundle
+	Trust    []Input `json:"trust"`              // what was trusted: a public key, a trusted root
 
 	Scheme        string `json:"scheme,omitempty"`
 	Identity      string `json:"identity,omitempty"` // in the certificate; to be believed only if the signature holds
@@ -306,6 +308,9 @@ func (p *ByteAccounting) unsigned() string {
 		for _, s := range p.Signatures {
 			if s.Over == side.name && s.Holds {
 				holding = append(holding, s.Name)
+			}
+			if s.Over == side.name && s.Stranger && len(r.Exactly) > 0 {
+				return fmt.Sprintf("%q is of nobody who may have signed", s.Signed.Name)
 			}
 		}
 		holds := func(name string) bool { return slices.Contains(holding, name) }
