@@ -115,7 +115,6 @@ func TestCosignSave(t *testing.T) {
 func TestHostileLayout(t *testing.T) {
 	image := func(b *bench) map[string]any { return b.index()[0].(map[string]any) }
 	rest := func(b *bench, entry any) { b.setIndex(append([]any{entry}, b.index()[1:]...)...) }
-	// remake replaces the image's manifest by one made of its fields; the digest is the new one's.
 	type fields = map[string]any
 	cases := []struct {
 		name   string
@@ -276,6 +275,11 @@ func TestHostileLayout(t *testing.T) {
 			b.addIndex(d)
 			return d["digest"].(string)
 		}, "schema 1", 0},
+		{"another schema version", func(b *bench) string {
+			d := b.putManifest(manifestType, fields{"schemaVersion": 3, "config": b.put("{}", "a/b"), "layers": []any{}})
+			b.addIndex(d)
+			return d["digest"].(string)
+		}, "its schemaVersion is 3, not 2", 0},
 		{"something follows", func(b *bench) string {
 			d := b.put(encode(b.t, manifestType, fields{"config": b.put("{}", "a/b"), "layers": []any{}})+"{}", manifestType)
 			b.addIndex(d)
@@ -516,6 +520,9 @@ func TestHostileLayout(t *testing.T) {
 			}
 			if err == nil && len(img.Signatures) != c.count {
 				t.Errorf("%d candidates, want %d:\n%s", len(img.Signatures), c.count, names(img))
+			}
+			if c.name == "deep and wide" && img.Manifests != oci.MaxDepth {
+				t.Errorf("%d manifests are counted", img.Manifests)
 			}
 			if strings.Contains(got, filepath.Dir(b.dir)) {
 				t.Errorf("a path of this machine: %s", got)

@@ -93,12 +93,12 @@ type Options struct {
 // An Image is what a [Ref] names, read whole. The same image has the same Digest,
 // MediaType, Manifests, Blobs and Size in a layout and in a registry.
 type Image struct {
-	Ref        string      `json:"ref"`       // as [Ref.Name] gives it
-	Digest     string      `json:"digest"`    // sha256:HEX
-	MediaType  string      `json:"mediaType"` // of the manifest or index that Digest names
-	Manifests  int         `json:"manifests"` // read and found right, indexes among them
-	Blobs      int         `json:"blobs"`     // configs and layers, each counted once, found right
-	Size       int64       `json:"size"`      // bytes of both
+	Ref        string      `json:"ref"`        // as [Ref.Name] gives it
+	Digest     string      `json:"digest"`     // sha256:HEX
+	MediaType  string      `json:"media_type"` // of the manifest or index that Digest names
+	Manifests  int         `json:"manifests"`  // read and found right, indexes among them
+	Blobs      int         `json:"blobs"`      // configs and layers, each counted once, found right
+	Size       int64       `json:"size"`       // bytes of both
 	Problems   []string    `json:"problems,omitempty"`
 	Notes      []string    `json:"notes,omitempty"`
 	Signatures []Signature `json:"signatures,omitempty"`
@@ -129,7 +129,7 @@ const (
 type Signature struct {
 	Name        string            `json:"name"` // where it was found
 	Kind        Kind              `json:"kind"`
-	MediaType   string            `json:"mediaType"`
+	MediaType   string            `json:"media_type"`
 	Digest      string            `json:"digest"` // of Payload
 	Payload     []byte            `json:"-"`      // at most MaxPayload bytes
 	Annotations map[string]string `json:"-"`      // of the layer's descriptor

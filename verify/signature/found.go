@@ -19,6 +19,7 @@ const (
 	bundleMediaType   = "application/vnd.dev.sigstore.bundle" // a prefix: ".v0.3+json", "+json;version=0.2"
 	simpleMediaType   = "application/vnd.dev.cosign.simplesigning.v1+json"
 	envelopeMediaType = "application/vnd.dsse.envelope.v1+json"
+	intotoMediaType   = "application/vnd.in-toto+json" // an envelope too, where cosign attaches to a registry with referrers
 )
 
 // imageSigned is the predicate type of a statement that says no more than that
@@ -107,7 +108,7 @@ func (v *verification) loadFound(f *Found) error {
 			break
 		}
 		v.simple, err = parseSimple(f.Payload)
-	case f.MediaType == envelopeMediaType:
+	case f.MediaType == envelopeMediaType, f.MediaType == intotoMediaType:
 		in.Kind = "attestation"
 		var l *loose
 		if l, err = looseFrom(f.Annotations); err != nil {

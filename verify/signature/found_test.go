@@ -97,6 +97,11 @@ func TestFound(t *testing.T) {
 		"bundle, statement":   l.inBundle(l.Attest(l.signedStatement(), sigtest.Making{})),
 		"bundle, message":     l.inBundle(l.Sign(l.artifact, sigtest.Making{})),
 		"envelope in a layer": l.attestation(l.signedStatement(), sigtest.Making{}),
+		"envelope by another name": func() signature.Found {
+			f := l.attestation(l.signedStatement(), sigtest.Making{})
+			f.MediaType = "application/vnd.in-toto+json"
+			return f
+		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := l.found(l.identity(), f)
