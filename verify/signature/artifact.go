@@ -93,13 +93,17 @@ func (a Artifact) read(ctx context.Context, algs []crypto.Hash, whole bool) (sum
 	if whole && a.size <= MaxMessage && fileSize(r) <= MaxMessage {
 		s.message = []byte{}
 	}
-	buf := make([]byte, 256<<10)
-	for {
+	var digesting sync.WaitGroup // what was read last, while the next is read
+	defer digesting.Wait()
+	bufs := [2][]byte{make([]byte, 512<<10), make([]byte, 512<<10)}
+	for i := 0; ; i++ {
 		if err := ctx.Err(); err != nil {
 			return sums{}, in, err
 		}
+		buf := bufs[i%2]
 		n, err := io.ReadFull(r, buf)
-		write(hashers, buf[:n])
+		digesting.Wait()
+		write(&digesting, hashers, buf[:n])
 		in.Size += int64(n)
 		if s.message != nil {
 			if s.message = append(s.message, buf[:n]...); len(s.message) > MaxMessage {
@@ -119,6 +123,7 @@ func (a Artifact) read(ctx context.Context, algs []crypto.Hash, whole bool) (sum
 	if a.size >= 0 && in.Size < a.size {
 		return sums{}, in, trouble(hint, "the artifact %q yields %d of its %d bytes", in.Name, in.Size, a.size)
 	}
+	digesting.Wait()
 	for alg, h := range hashers {
 		s.of[alg] = h.Sum(nil)
 	}
@@ -138,18 +143,10 @@ func fileSize(r io.Reader) int64 {
 
 // write feeds b to every hasher, each on its own processor: SHA-512 takes about
 // three times as long as SHA-256 where the latter has instructions of its own.
-func write(hashers map[crypto.Hash]hash.Hash, b []byte) {
-	if len(hashers) == 1 {
-		for _, h := range hashers {
-			h.Write(b)
-		}
-		return
-	}
-	var wg sync.WaitGroup
+func write(wg *sync.WaitGroup, hashers map[crypto.Hash]hash.Hash, b []byte) {
 	for _, h := range hashers {
 		wg.Go(func() { h.Write(b) })
 	}
-	wg.Wait()
 }
 
 // digestName is the name of alg in an in-toto digest set.
