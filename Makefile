@@ -13,7 +13,7 @@ export GOFLAGS := -trimpath -buildvcs=false
 # The tests' programs in testdata, which ./... passes over.
 programs := ./testdata/bench/... ./testdata/firmware/... ./testdata/vendorkey/...
 folders  := cmd diff verify testdata/bench testdata/firmware testdata/vendorkey
-scripts  := .ci/install .ci/run .ci/test-tools .ci/fuzz testdata/demo/demo.sh
+scripts  := .ci/install .ci/run .ci/test-tools .ci/test-cosign .ci/fuzz testdata/demo/demo.sh testdata/cosign/make.sh
 
 # Each fuzz target runs for FUZZTIME.
 FUZZTIME ?= 30s
@@ -51,6 +51,10 @@ check: ## vet, staticcheck, gofumpt, tidy, floors, scripts
 .PHONY: test-tools
 test-tools: ## against Debian's own tools (installs them)
 	@.ci/test-tools
+
+.PHONY: test-cosign
+test-cosign: ## against the real cosign (builds it: minutes the first time)
+	@.ci/test-cosign
 
 .PHONY: test-real
 test-real: ## real firmware from Debian, end to end, or fail
