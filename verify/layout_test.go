@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +18,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/signature/sigtest"
 )
 
@@ -117,17 +115,7 @@ func TestSignedLayout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.rejected == "" {
-				if r.Verdict != verify.Identical {
-					t.Errorf("%v: %+v", r.Verdict, r.Findings)
-				}
-				return
-			}
-			if r.Verdict != verify.Rejected || !slices.ContainsFunc(r.Findings, func(f verify.Finding) bool {
-				return f.Kind == verify.KindSignature && strings.Contains(f.Message, c.rejected)
-			}) {
-				t.Errorf("%v, want a finding with %q: %+v\n%+v", r.Verdict, c.rejected, r.Findings, r.Signatures)
-			}
+			wantSigned(t, r, c.rejected)
 		})
 	}
 	digest := v.signedLayout("vendor").String()

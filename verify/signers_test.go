@@ -144,6 +144,23 @@ func (v *vendor) deliver(deployed, reference, signatures, signers string) (*veri
 	return out.Report, nil
 }
 
+// wantSigned demands an identical verdict or, where why is not empty, a rejection
+// for that reason among the signatures.
+func wantSigned(t *testing.T, r *verify.Report, why string) {
+	t.Helper()
+	if why == "" {
+		if r.Verdict != verify.Identical {
+			t.Errorf("%v: %+v", r.Verdict, r.Findings)
+		}
+		return
+	}
+	if r.Verdict != verify.Rejected || !slices.ContainsFunc(r.Findings, func(f verify.Finding) bool {
+		return f.Kind == verify.KindSignature && strings.Contains(f.Message, why)
+	}) {
+		t.Errorf("%v, want a finding with %q: %+v\n%+v", r.Verdict, why, r.Findings, r.Signatures)
+	}
+}
+
 const (
 	byPath    = "{path: src.bin}"
 	byRecipe  = "{rebuild: recipe.yaml, output: fw.bin}"
@@ -187,17 +204,7 @@ func TestSigners(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.rejected == "" {
-				if r.Verdict != verify.Identical {
-					t.Errorf("%v: %+v", r.Verdict, r.Findings)
-				}
-				return
-			}
-			if r.Verdict != verify.Rejected || !slices.ContainsFunc(r.Findings, func(f verify.Finding) bool {
-				return f.Kind == verify.KindSignature && strings.Contains(f.Message, c.rejected)
-			}) {
-				t.Errorf("%v, want a finding with %q: %+v", r.Verdict, c.rejected, r.Findings)
-			}
+			wantSigned(t, r, c.rejected)
 		})
 	}
 	for name, c := range map[string]struct{ reference, signatures, signers, want string }{
@@ -274,4 +281,66 @@ func TestProvenanceOfRecipe(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestForgedSigners: stored evidence whose signatures do not satisfy its own
+// signers does not hold, whatever else it says.
+func TestForgedSigners(t *testing.T) {
+	v := newVendor(t)
+	evidence := func(name string, change func(*verify.Report)) string {
+		t.Helper()
+		dir := filepath.Join(v.dir, name)
+		if err := verify.PrepareEvidence(dir); err != nil {
+			t.Fatal(err)
+		}
+		v.write("delivery.yaml", []byte("version: 1\nname: x\ndeployed: {path: fw.bin}\nreference: {path: src.bin}\nsignatures:\n"+vendorFW+ciBad))
+		d, err := verify.LoadDelivery(filepath.Join(v.dir, "delivery.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := verify.Check(t.Context(), d, verify.CheckOptions{WorkDir: t.TempDir(), Sandbox: sandbox.Auto})
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(out.Report)
+		if err := verify.WriteEvidence(dir, out); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	accept := func(r *verify.Report) {
+		r.Findings, r.Reasons, r.Verdict = []verify.Finding{}, []string{}, verify.Identical
+	}
+	for name, c := range map[string]struct {
+		change func(*verify.Report)
+		sound  bool
+	}{
+		"as it is":        {func(*verify.Report) {}, true},
+		"finding removed": {accept, false},
+		"verdict alone":   {func(r *verify.Report) { r.Verdict = verify.Identical }, false},
+		"one signature removed": {func(r *verify.Report) {
+			accept(r)
+			r.Signatures = r.Signatures[:1]
+		}, false},
+		"all signatures removed": {func(r *verify.Report) {
+			accept(r)
+			r.Signatures = nil
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := evidence(strings.ReplaceAll(name, " ", "-"), c.change)
+			open := func(name string) *verify.Image {
+				img, err := verify.OpenImage(filepath.Join(v.dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { img.Close() })
+				return img
+			}
+			_, err := verify.Recheck(t.Context(), dir, open("src.bin"), open("fw.bin"), "", verify.Options{})
+			if (err == nil) != c.sound || err != nil && !errors.Is(err, verify.ErrEvidence) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
 }

@@ -162,6 +162,20 @@ func arity(n int) cobra.PositionalArgs {
 	}
 }
 
+// family and help are for a command that only has commands: what it is given is
+// none of them, and alone it says what there is.
+func family(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return misuse(cmd, "unknown command %q", args[0])
+	}
+	return nil
+}
+
+func (p *program) help(cmd *cobra.Command, _ []string) error {
+	p.code = verify.ExitTrouble
+	return cmd.Help()
+}
+
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "assay",
@@ -173,19 +187,8 @@ verdict with evidence that a second party can recheck.
 ` + exitHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return misuse(cmd, "unknown command %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cmd.Help(); err != nil {
-				return err
-			}
-			p.code = verify.ExitTrouble
-			return nil
-		},
+		Args:          family,
+		RunE:          p.help,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.AddCommand(

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assaylab/assay/diff"
-	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/report"
 	"github.com/assaylab/assay/verify/trust"
 	"github.com/assaylab/assay/verify/trust/anchor"
@@ -30,21 +29,10 @@ takes it as --trusted-root FILE and never fetches it.
 
 Whoever can change that file decides what verifies. So a lab reads what a refresh
 prints, once, compares the fingerprints over another channel, and pins the
-sha256 of the file: keeps it under version control or in the delivery's policy,
-so that a new one is a change that someone looks at.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return misuse(cmd, "unknown command %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cmd.Help(); err != nil {
-				return err
-			}
-			p.code = verify.ExitTrouble
-			return nil
-		},
+sha256 of the file: keeps it under version control, so that a new one is a change
+that someone looks at. Every report names the sha256 and the age of the one it used.`,
+		Args: family,
+		RunE: p.help,
 	}
 	cmd.AddCommand(p.trustRefreshCommand(), p.trustShowCommand())
 	return cmd
