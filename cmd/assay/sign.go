@@ -42,6 +42,9 @@ Formats:
           verify-blob-attestation --new-bundle-format --insecure-ignore-tlog
   dsse    the DSSE envelope alone, which other tools read
 
+assay verify accepts a statement that says PASS. One that says FAIL or INCOMPLETE
+verifies as a signature, and is rejected all the same: it is no approval.
+
 The same key and evidence give the same bytes. Before anything is written, the
 signature is verified with the public half.
 
@@ -199,8 +202,14 @@ func verifies(ctx context.Context, s *statement.Statement, bundle []byte, key *s
 	if err != nil {
 		return fmt.Errorf("the signature that was just made cannot be verified; nothing was written: %w", err)
 	}
-	if !res.OK {
-		return fmt.Errorf("the signature that was just made does not verify; nothing was written: %+v", res.Steps)
+	for _, step := range res.Steps {
+		// A statement that something failed is signed, and is no approval.
+		if step.Outcome == signature.Fail && step.Name != signature.StepPredicate {
+			return fmt.Errorf("the signature that was just made does not verify; nothing was written: %s: %s", step.Name, step.Reason)
+		}
+		if (step.Name == signature.StepSignature || step.Name == signature.StepSubject) && step.Outcome != signature.Pass {
+			return fmt.Errorf("the signature that was just made is not verified; nothing was written: %s: %s", step.Name, step.Reason)
+		}
 	}
 	return nil
 }

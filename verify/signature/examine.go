@@ -419,6 +419,8 @@ func (v *verification) examinePredicate() {
 		step.set(NotChecked, "there is no statement that can be read")
 	case st == nil:
 		step.set(NotChecked, "a signature over the artifact itself has none")
+	case st.against != "":
+		step.set(Fail, "%s", st.against)
 	case want != "" && st.predicateType != want:
 		step.set(Fail, "the statement is of type %q, not %q", st.predicateType, want)
 	case asked:

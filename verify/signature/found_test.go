@@ -319,3 +319,27 @@ func TestProvenance(t *testing.T) {
 		wantTrouble(t, r, "")
 	})
 }
+
+// TestVerdictStatements: a statement that exists to say whether the artifact
+// passed is an approval only if it says so.
+func TestVerdictStatements(t *testing.T) {
+	l := newLab(t)
+	of := func(predicateType, predicate string) signature.Request {
+		return l.request(l.bundle(l.Attest(fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"fw.bin","digest":{%s}}],"predicateType":%q,"predicate":%s}`,
+			l.sha256(), predicateType, predicate), sigtest.Making{})))
+	}
+	const summary, accounting = "https://slsa.dev/verification_summary/v1", "https://assay.dev/attestation/byte-accounting/v0.1"
+	wantOK(t, of(summary, `{"verificationResult":"PASSED"}`))
+	for predicate, why := range map[string]string{
+		`{"verificationResult":"FAILED"}`: `"FAILED"`,
+		`{}`:                              `does not say PASSED`,
+		`null`:                            `does not say PASSED`,
+		`{"verificationResult":"PASSED","VerificationResult":"FAILED"}`: `does not say PASSED`,
+		`{"verificationResult":["PASSED"]}`:                             `does not say PASSED`,
+	} {
+		wantFail(t, of(summary, predicate), signature.StepPredicate, why)
+	}
+	for _, predicate := range []string{`{}`, `{"verdict":"PASS"}`, `null`} {
+		wantFail(t, of(accounting, predicate), signature.StepPredicate, "no verdict that can be read")
+	}
+}

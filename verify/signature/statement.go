@@ -11,6 +11,7 @@ import (
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
 	"github.com/assaylab/assay/verify/provenance"
+	attested "github.com/assaylab/assay/verify/statement"
 )
 
 // In-toto, as sigstore-go and the in-toto attestation framework name it.
@@ -32,6 +33,10 @@ type statement struct {
 	subjects      []subject
 	provenance    *provenance.Provenance
 	provenanceErr error // it claims to be provenance, and cannot be read
+
+	// against is what a statement that gives a verdict says, where that is not that
+	// the artifact passed.
+	against string
 }
 
 // A subject holds digests in the algorithms that we compare.
@@ -67,10 +72,44 @@ func parseStatement(payload []byte) (*statement, error) {
 	if kind != statementV1 && kind != statementV01 {
 		return nil, fmt.Errorf("its _type is %q, not %s", kind, statementV1)
 	}
+	st.against = verdictAgainst(st.predicateType, predicate, payload)
 	if provenance.Is(st.predicateType) {
 		st.provenance, st.provenanceErr = provenance.Parse(st.predicateType, predicate)
 	}
 	return st, nil
+}
+
+// verdictAgainst reads a predicate that exists to give a verdict, and says why it
+// is not a favourable one: who relies on the signature alone must not take "it
+// failed" for an approval.
+func verdictAgainst(predicateType string, predicate, payload []byte) string {
+	switch predicateType {
+	case attested.ByteAccountingType:
+		s, err := attested.Decode(payload)
+		if err != nil {
+			return fmt.Sprintf("the statement gives no verdict that can be read: %s", oneLine(err))
+		}
+		verdict, reasons, ok := s.Verdict()
+		if !ok {
+			return "the statement gives no verdict that can be read"
+		}
+		if verdict != attested.Pass {
+			return fmt.Sprintf("the statement says %s: %q", verdict, reasons)
+		}
+	case attested.SummaryType:
+		var result string
+		dec := json.NewDecoder(bytes.NewReader(predicate))
+		err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
+			if key == "verificationResult" {
+				return dec.Decode(&result)
+			}
+			return strictjson.Skip(dec)
+		})
+		if err != nil || result != "PASSED" {
+			return fmt.Sprintf("the verification summary does not say PASSED but %.40q", result)
+		}
+	}
+	return ""
 }
 
 func parseSubject(dec *json.Decoder) (subject, error) {
