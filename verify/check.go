@@ -277,7 +277,8 @@ func (d *Delivery) signed(s *SignatureSpec, recipe *reference.Recipe) (path, pin
 	for i := range recipe.Sources {
 		src := &recipe.Sources[i]
 		name := filepath.Base(src.Path)
-		if names = append(names, name); s.Source == name || s.Source == "" {
+		names = append(names, name)
+		if s.Source == name || s.Source == "" && !src.Trust || s.Source != "" && filepath.Clean(d.path(s.Source)) == filepath.Clean(src.Path) {
 			found = append(found, src)
 		}
 	}

@@ -55,7 +55,7 @@ type ReferenceSource struct {
 type SignatureSpec struct {
 	Name           string          `yaml:"name"`   // default: the key's file name without its extension, or the identity
 	Over           string          `yaml:"over"`   // deployed, reference or source
-	Source         string          `yaml:"source"` // the name of the recipe's source, where there are several
+	Source         string          `yaml:"source"` // the name or path of the recipe's source; default: the only one that is not taken on trust
 	Image          string          `yaml:"image"`  // sha256:HEX of an image, where the side is an OCI layout: its signatures are found in it
 	Key            string          `yaml:"key"`
 	Signature      string          `yaml:"signature"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/signature"
@@ -16,13 +17,17 @@ type SignedImage struct {
 	Reasons    []string           `json:"reasons"` // why it is not, one a line
 	Image      *oci.Image         `json:"image"`
 	Signatures []signature.Result `json:"signatures"` // of each candidate, in the order of Image.Signatures
+
+	// PredicateTypes are the types of all statements found, whoever made them, in
+	// order, each once.
+	PredicateTypes []string `json:"predicate_types"`
 }
 
 // VerifyImage reads the image that ref names, hashes every blob of it, and
 // verifies every signature found beside it. The answer is filled as far as the
 // work went also when an error is returned.
 func VerifyImage(ctx context.Context, ref oci.Ref, req signature.Request, o oci.Options) (*SignedImage, error) {
-	out := &SignedImage{Reasons: []string{}, Signatures: []signature.Result{}}
+	out := &SignedImage{Reasons: []string{}, Signatures: []signature.Result{}, PredicateTypes: []string{}}
 	if _, err := signature.VerifyFound(ctx, req, ref.Digest(), nil); err != nil {
 		return out, err // before anything is fetched
 	}
@@ -54,7 +59,12 @@ func VerifyImage(ctx context.Context, ref oci.Ref, req signature.Request, o oci.
 		if out.Signatures[i].OK {
 			accepted++
 		}
+		if t := out.Signatures[i].PredicateType; t != "" {
+			out.PredicateTypes = append(out.PredicateTypes, t)
+		}
 	}
+	slices.Sort(out.PredicateTypes)
+	out.PredicateTypes = slices.Compact(out.PredicateTypes)
 	switch {
 	case len(found) == 0:
 		out.Reasons = append(out.Reasons, "no signature of the image was found")

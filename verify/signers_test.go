@@ -195,6 +195,9 @@ func TestSigners(t *testing.T) {
 		"reference, not deployed":       {byPath, vendorRef + ciBad, "{reference: {exactly: [ref]}}", `"ci" over the deployed image`},
 		"source":                        {byRecipe, authorSrc, "{source: {exactly: [author]}}", ""},
 		"source, by default":            {byRecipe, authorSrc + vendorFW, "", ""},
+		"the only source":               {byRecipe, strings.Replace(authorSrc, "source: src.bin, ", "", 1), "", ""},
+		"source by its path":            {byRecipe, strings.Replace(authorSrc, "source: src.bin", "source: ./src.bin", 1), "", ""},
+		"what is taken on trust":        {byRecipe, strings.NewReplacer("source: src.bin", "source: other.bin", "author.src", "author.other").Replace(authorSrc), "", ""},
 		"source by another key":         {byRecipe, strings.Replace(authorSrc, "author.pub", "ci.pub", 1), "", `"ci" over the source does not hold`},
 		"another source":                {byRecipe, strings.Replace(authorSrc, "author.src", "author.other", 1), "", `"author" over the source does not hold`},
 		"signature that is not there":   {byRecipe, strings.Replace(authorSrc, "author.src", "author.none", 1), "", `"author" over the source`},
@@ -210,7 +213,6 @@ func TestSigners(t *testing.T) {
 	for name, c := range map[string]struct{ reference, signatures, signers, want string }{
 		"source of no recipe":      {byPath, authorSrc, "", "only a reference that is rebuilt has a source"},
 		"source of another name":   {byRecipe, strings.Replace(authorSrc, "source: src.bin", "source: x.bin", 1), "", "src.bin, other.bin"},
-		"source not named":         {byRecipe, strings.Replace(authorSrc, "source: src.bin, ", "", 1), "", "src.bin, other.bin"},
 		"source of deployed":       {byRecipe, strings.Replace(vendorFW, "over: deployed", "over: deployed, source: src.bin", 1), "", "source goes with over: source"},
 		"over nothing":             {byPath, strings.Replace(vendorFW, "deployed", "build", 1), "", "over must be deployed, reference, source"},
 		"signer of another side":   {byPath, vendorFW, "{source: {all: [vendor]}}", `no signature over source is named "vendor"`},

@@ -139,7 +139,7 @@ func TestImage(t *testing.T) {
 	}{
 		"simple signing":        {map[string]v1.Image{"fw": signed.image, "sig": signed.simple}, nil, nil, 0, "the signed document names the image"},
 		"bundle":                {map[string]v1.Image{"fw": signed.image, "bundle": signed.bundle}, nil, nil, 0, "the statement names the artifact"},
-		"all of it":             {map[string]v1.Image{"fw": signed.image, "sig": signed.simple, "att": signed.attestation, "bundle": signed.bundle}, nil, nil, 0, "verdict    accepted"},
+		"all of it":             {map[string]v1.Image{"fw": signed.image, "sig": signed.simple, "att": signed.attestation, "bundle": signed.bundle}, nil, nil, 0, "statement  https://cosign.sigstore.dev/attestation/vuln/v1\nstatement  https://sigstore.dev/cosign/sign/v1\n"},
 		"no signature":          {map[string]v1.Image{"fw": signed.image}, nil, nil, 1, "no signature of the image was found"},
 		"an attestation alone":  {map[string]v1.Image{"fw": signed.image, "att": signed.attestation}, nil, nil, 1, "no signature of the image: ask for it with --type"},
 		"the attestation asked": {map[string]v1.Image{"fw": signed.image, "att": signed.attestation}, nil, []string{"--type", "vuln"}, 0, "attestation/vuln/v1"},

@@ -369,6 +369,9 @@ func SignedImage(w io.Writer, s *verify.SignedImage) {
 	for _, n := range img.Notes {
 		fmt.Fprintf(w, "note       %s\n", clean(n))
 	}
+	for _, t := range s.PredicateTypes {
+		fmt.Fprintf(w, "statement  %s\n", clean(t))
+	}
 	for i := range s.Signatures {
 		r := &s.Signatures[i]
 		fmt.Fprintf(w, "\n")
