@@ -59,7 +59,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, trouble("ask whoever keeps the registry", "the registry %s leads to the private address %s", g.host, host)
 	}
 	if req.URL.Scheme != "https" && !g.plain && !(isLoopback(g.host) && isLoopback(host)) {
-		return nil, trouble("allow plain HTTP if this network is trusted", "%s would be read without TLS", host)
+		return nil, trouble("allow it with --plain-http if this network is trusted", "%s would be read without TLS", host)
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	resp, err := g.inner.RoundTrip(req.WithContext(ctx))

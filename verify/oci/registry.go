@@ -89,7 +89,7 @@ func failed(host string, err error) error {
 func statusHint(code int) string {
 	switch code {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return "is access restricted? Then log in, and allow the use of credentials"
+		return "is access restricted? Then log in, and allow the stored credentials with --registry-credentials"
 	case http.StatusNotFound:
 		return "is it a registry, and the name right?"
 	}

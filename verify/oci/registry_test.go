@@ -312,7 +312,7 @@ func TestKeychain(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", dir)
 	t.Setenv("HOME", dir)
 	check(t, os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"auths":{"`+d.repo.RegistryStr()+`":{"username":"me","password":"secret"}}}`), 0o600))
-	if got := outcome(d.open(image)); !strings.Contains(got, "answers 401") || !strings.Contains(got, "allow the use of credentials") {
+	if got := outcome(d.open(image)); !strings.Contains(got, "answers 401") || !strings.Contains(got, "--registry-credentials") {
 		t.Errorf("anonymous: %s", got)
 	}
 	ref := parse(t, "docker://"+d.repo.Name()+"@"+must(image.Digest())(t).String())
