@@ -82,6 +82,10 @@ func (a Artifact) read(ctx context.Context, algs []crypto.Hash, whole bool) (sum
 		return sums{}, in, trouble(hint, "cannot read the artifact %q: %v", in.Name, plain(err))
 	}
 	defer r.Close()
+	mode := fileMode(r)
+	if mode&os.ModeCharDevice != 0 {
+		return sums{}, in, trouble(hint, "the artifact %q is a device", in.Name)
+	}
 
 	hashers := map[crypto.Hash]hash.Hash{}
 	for _, alg := range algs {
@@ -91,7 +95,7 @@ func (a Artifact) read(ctx context.Context, algs []crypto.Hash, whole bool) (sum
 	}
 	s := sums{of: map[crypto.Hash][]byte{}}
 	if whole && a.size <= MaxMessage && fileSize(r) <= MaxMessage {
-		s.message = []byte{}
+		s.message = make([]byte, 0, fileSize(r))
 	}
 	var digesting sync.WaitGroup // what was read last, while the next is read
 	defer digesting.Wait()
@@ -120,6 +124,9 @@ func (a Artifact) read(ctx context.Context, algs []crypto.Hash, whole bool) (sum
 			return sums{}, in, trouble(hint, "cannot read the artifact %q: %v", in.Name, plain(err))
 		}
 	}
+	if in.Size == 0 && mode&os.ModeNamedPipe != 0 {
+		return sums{}, in, trouble(hint, "the artifact %q is a pipe, and nothing came out of it", in.Name)
+	}
 	if a.size >= 0 && in.Size < a.size {
 		return sums{}, in, trouble(hint, "the artifact %q yields %d of its %d bytes", in.Name, in.Size, a.size)
 	}
@@ -136,6 +143,16 @@ func fileSize(r io.Reader) int64 {
 	if f, ok := r.(*os.File); ok {
 		if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
 			return fi.Size()
+		}
+	}
+	return 0
+}
+
+// fileMode is the mode of a file, and 0 of anything else.
+func fileMode(r io.Reader) os.FileMode {
+	if f, ok := r.(*os.File); ok {
+		if fi, err := f.Stat(); err == nil {
+			return fi.Mode()
 		}
 	}
 	return 0

@@ -103,7 +103,7 @@ func TestDishonestBundles(t *testing.T) {
 		"null log body":          {sigtest.Making{Alter: logBody("null")}, signature.StepLog, "cannot be read"},
 		"empty log body":         {sigtest.Making{Alter: logBody("{}")}, signature.StepLog, "cannot be read"},
 		"array log body":         {sigtest.Making{Alter: logBody("[]")}, signature.StepLog, "cannot be read"},
-		"deep log body":          {sigtest.Making{Alter: logBody(strings.Repeat("[", 1<<20))}, signature.StepLog, "nested deeper"},
+		"deep log body":          {sigtest.Making{Alter: logBody(strings.Repeat("[", 1000))}, signature.StepLog, "nested deeper"},
 		"log body with a URL":    {sigtest.Making{Alter: logBody(`{"apiVersion":"0.0.1","kind":"rekord","spec":{"data":{"url":"http://127.0.0.1:1/"}}}`)}, signature.StepLog, "binds no signature"},
 		"log body, null spec":    {sigtest.Making{Alter: logBody(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":null}`)}, signature.StepLog, ""},
 		"log body, null dsse":    {sigtest.Making{Alter: logBody(`{"apiVersion":"0.0.1","kind":"dsse","spec":{"signatures":[null]}}`)}, signature.StepLog, ""},

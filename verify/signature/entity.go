@@ -115,7 +115,13 @@ func readBundle(pb *protobundle.Bundle) (*entity, error) {
 	if _, err := (&bundle.Bundle{Bundle: pb}).Version(); err != nil {
 		return nil, err
 	}
-	logErr := checkLogBodies(pb)
+	err, logErr := checkSizes(pb)
+	if err != nil {
+		return nil, err
+	}
+	if logErr == nil {
+		logErr = checkLogBodies(pb)
+	}
 	if logErr == nil {
 		b, err := bundle.NewBundle(pb)
 		if err == nil {

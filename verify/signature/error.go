@@ -20,6 +20,10 @@ type Error struct {
 
 	// Usage: the request makes no sense, and no input was looked at.
 	Usage bool
+
+	// Signed: what cannot be read is the signature or what came with it, not what
+	// the caller trusts. Whoever delivered it may have made it so.
+	Signed bool
 }
 
 func (e *Error) Error() string { return e.Msg }

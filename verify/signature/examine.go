@@ -182,7 +182,7 @@ func (v *verification) examineChain(times []time.Time) [][]*x509.Certificate {
 		return nil
 	}
 	for _, c := range v.entity.chain {
-		if bytes.Equal(c.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(c) == nil {
+		if bytes.Equal(c.RawSubject, c.RawIssuer) {
 			step.set(Fail, "the bundle brings a root certificate along, which the bundle format forbids: roots come from the trusted root alone")
 			return nil
 		}
@@ -322,6 +322,10 @@ func (v *verification) examineSubject() {
 		}
 		return
 	}
+	if v.open != nil {
+		step.set(NotChecked, "%v", v.open)
+		return
+	}
 	if m := e.content.MessageSignatureContent(); m != nil {
 		alg := e.digestAlgorithm()
 		if bytes.Equal(m.Digest(), v.sums.of[alg]) {
@@ -343,6 +347,9 @@ func (v *verification) examineSubject() {
 	}
 }
 
+// maxName bounds a name in a certificate and a predicate type, in bytes.
+const maxName = 4096
+
 func (v *verification) examineIdentity() {
 	step, e := v.res.step(StepIdentity), v.entity
 	if e.leaf == nil {
@@ -359,6 +366,10 @@ func (v *verification) examineIdentity() {
 	found, err := certificate.SummarizeCertificate(e.leaf)
 	if err != nil {
 		step.set(Fail, "the certificate names nobody: %s", oneLine(err))
+		return
+	}
+	if len(found.SubjectAlternativeName) > maxName || len(found.Issuer) > maxName {
+		step.set(Fail, "the certificate holds a name of more than %d bytes", maxName)
 		return
 	}
 	v.res.Identity, v.res.Issuer = found.SubjectAlternativeName, found.Issuer
@@ -412,52 +423,51 @@ func (v *verification) examinePredicate() {
 	asked := v.req.Provenance.Asked()
 	switch {
 	case st == nil && want != "":
-		step.set(Fail, "there is no statement, so none of type %q", want)
+		step.set(Fail, "there is no statement, so none of type %.200q", want)
 	case st == nil && asked:
 		step.set(Fail, "there is no statement, so no provenance")
 	case st == nil && v.entity.envelope != nil:
 		step.set(NotChecked, "there is no statement that can be read")
 	case st == nil:
 		step.set(NotChecked, "a signature over the artifact itself has none")
+	case st.provenanceErr != nil:
+		step.set(Fail, "the provenance cannot be read: %s", oneLine(st.provenanceErr))
 	case st.against != "":
 		step.set(Fail, "%s", st.against)
 	case want != "" && st.predicateType != want:
-		step.set(Fail, "the statement is of type %q, not %q", st.predicateType, want)
+		step.set(Fail, "the statement is of type %.200q, not %.200q", st.predicateType, want)
 	case asked:
 		v.examineProvenance(step, st)
 	case want == "" && v.req.image && st.predicateType != imageSigned:
-		step.set(Fail, "an attestation of type %q, which is no signature of the image: ask for it with --%s", st.predicateType, FlagPredicateType)
+		step.set(Fail, "an attestation of type %.200q, which is no signature of the image: ask for it with --%s", st.predicateType, FlagPredicateType)
 	case want == "" && st.provenance != nil:
-		step.set(NotChecked, "the statement is of type %q: %s; none was asked for", st.predicateType, says(st.provenance))
+		step.set(NotChecked, "the statement is of type %.200q: %s; none was asked for", st.predicateType, says(st.provenance))
 	case want == "":
-		step.set(NotChecked, "the statement is of type %q; none was asked for", st.predicateType)
+		step.set(NotChecked, "the statement is of type %.200q; none was asked for", st.predicateType)
 	case st.provenance != nil:
-		step.set(Pass, "the statement is of type %q: %s", st.predicateType, says(st.provenance))
+		step.set(Pass, "the statement is of type %.200q: %s", st.predicateType, says(st.provenance))
 	default:
-		step.set(Pass, "the statement is of type %q", st.predicateType)
+		step.set(Pass, "the statement is of type %.200q", st.predicateType)
 	}
 }
 
 func (v *verification) examineProvenance(step *Step, st *statement) {
-	switch {
-	case !provenance.Is(st.predicateType):
-		step.set(Fail, "the statement is of type %q, which is no SLSA provenance", st.predicateType)
-	case st.provenance == nil:
-		step.set(Fail, "the provenance cannot be read: %s", oneLine(st.provenanceErr))
-	default:
-		if wrong := v.req.Provenance.Check(st.provenance); len(wrong) > 0 {
-			step.set(Fail, "%s", strings.Join(wrong, "; "))
-			return
-		}
-		step.set(Pass, "as asked for: %s", says(st.provenance))
+	if st.provenance == nil {
+		step.set(Fail, "the statement is of type %.200q, which is no SLSA provenance", st.predicateType)
+		return
 	}
+	if wrong := v.req.Provenance.Check(st.provenance); len(wrong) > 0 {
+		step.set(Fail, "%s", strings.Join(wrong, "; "))
+		return
+	}
+	step.set(Pass, "as asked for: %s", says(st.provenance))
 }
 
 // says is what a provenance claims, in one line.
 func says(p *provenance.Provenance) string {
-	s := fmt.Sprintf("builder %q, build type %q", p.BuilderID, p.BuildType)
+	s := fmt.Sprintf("builder %.200q, build type %.200q", p.BuilderID, p.BuildType)
 	for _, src := range p.Sources {
-		s += fmt.Sprintf(", source %q", src.URI)
+		s += fmt.Sprintf(", source %.200q", src.URI)
 	}
 	if p.SourceUnknown != "" {
 		s += ", source unknown"

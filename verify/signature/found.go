@@ -9,17 +9,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
 )
 
-// Media types of what is found beside an image, as cosign writes them.
+// Kinds of what is found beside an image. Which one it is its finder tells: by the
+// media type of a layer, or by where it was found.
 const (
-	bundleMediaType   = "application/vnd.dev.sigstore.bundle" // a prefix: ".v0.3+json", "+json;version=0.2"
-	simpleMediaType   = "application/vnd.dev.cosign.simplesigning.v1+json"
-	envelopeMediaType = "application/vnd.dsse.envelope.v1+json"
-	intotoMediaType   = "application/vnd.in-toto+json" // an envelope too, where cosign attaches to a registry with referrers
+	KindSimple   = "simplesigning" // a simple signing document; the signature is an annotation
+	KindEnvelope = "dsse"          // a DSSE envelope
+	KindBundle   = "bundle"        // a sigstore bundle
 )
 
 // imageSigned is the predicate type of a statement that says no more than that
@@ -34,13 +33,14 @@ const (
 	stampAnnotation       = "dev.sigstore.cosign/rfc3161timestamp"
 )
 
-// A Found is signature material that was found beside an image: a layer of its
-// media type, with the annotations of its descriptor.
+// A Found is signature material that was found beside an image: the content of a
+// layer, with the annotations of its descriptor.
 type Found struct {
 	Name        string // where it was found; shown, not interpreted
-	MediaType   string
+	Kind        string
 	Payload     []byte
 	Annotations map[string]string
+	Unread      string // why Payload was not read; "" when it was
 }
 
 // VerifyFound answers req, which names no signature of its own, for each
@@ -93,12 +93,14 @@ func (v *verification) loadFound(f *Found) error {
 	}
 	var err error
 	switch {
-	case strings.HasPrefix(f.MediaType, bundleMediaType):
+	case f.Unread != "":
+		err = errors.New(f.Unread)
+	case f.Kind == KindBundle:
 		in.Kind = "bundle"
 		if v.entity, err = parseBundle(f.Payload); err == nil {
 			in.Kind = v.entity.kind()
 		}
-	case f.MediaType == simpleMediaType:
+	case f.Kind == KindSimple:
 		in.Kind = "simple signing document"
 		if v.loose, err = looseFrom(f.Annotations); err != nil {
 			break
@@ -108,7 +110,7 @@ func (v *verification) loadFound(f *Found) error {
 			break
 		}
 		v.simple, err = parseSimple(f.Payload)
-	case f.MediaType == envelopeMediaType, f.MediaType == intotoMediaType:
+	case f.Kind == KindEnvelope:
 		in.Kind = "attestation"
 		var l *loose
 		if l, err = looseFrom(f.Annotations); err != nil {
@@ -117,7 +119,7 @@ func (v *verification) loadFound(f *Found) error {
 		l.stamps = nil // cosign stamps the whole envelope here, which proves nothing of its signature
 		v.entity, err = l.envelope(f.Payload)
 	default:
-		err = fmt.Errorf("its media type %.100q is not one of a signature", f.MediaType)
+		err = fmt.Errorf("its kind %.40q is not one of a signature", f.Kind)
 	}
 	if err != nil {
 		return trouble(hint, "the %s %q cannot be read: %s", in.Kind, f.Name, oneLine(err))

@@ -90,8 +90,8 @@ func FuzzInputs(f *testing.F) {
 			Identity: signature.Identity{Subject: sigtest.Identity, Issuer: sigtest.Issuer},
 		}
 		var req signature.Request
-		foundWith := func(mediaType string, payload []byte, key string) {
-			f := signature.Found{Name: "found", MediaType: mediaType, Payload: payload, Annotations: maps.Clone(annotations)}
+		foundWith := func(kind string, payload []byte, key string) {
+			f := signature.Found{Name: "found", Kind: kind, Payload: payload, Annotations: maps.Clone(annotations)}
 			if key != "" {
 				f.Annotations[key] = string(b)
 			}
@@ -134,19 +134,19 @@ func FuzzInputs(f *testing.F) {
 				req.Timestamp = foreign
 			}
 		case 8:
-			foundWith(simpleType, b, "")
+			foundWith(signature.KindSimple, b, "")
 			return
 		case 9:
-			foundWith(simpleType, document, "dev.sigstore.cosign/bundle")
+			foundWith(signature.KindSimple, document, "dev.sigstore.cosign/bundle")
 			return
 		case 10:
-			foundWith(simpleType, document, "dev.sigstore.cosign/rfc3161timestamp")
+			foundWith(signature.KindSimple, document, "dev.sigstore.cosign/rfc3161timestamp")
 			return
 		case 11:
-			foundWith(envelopeType, b, "")
+			foundWith(signature.KindEnvelope, b, "")
 			return
 		case 12:
-			foundWith(bundleType, b, "")
+			foundWith(signature.KindBundle, b, "")
 			return
 		}
 		res, err := signature.Verify(t.Context(), req)

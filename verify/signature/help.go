@@ -42,11 +42,23 @@ type Option struct {
 
 // Options lists the options of a Request in the order in which help shows them.
 func Options() []Option {
+	// An empty value is mostly a variable that nobody set; were it taken for "not
+	// asked", what was meant to be required would not be.
 	to := func(field func(*Request) *string) func(*Request, string) error {
-		return func(r *Request, s string) error { *field(r) = s; return nil }
+		return func(r *Request, s string) error {
+			switch f := field(r); {
+			case blank(s):
+				return errors.New("it must not be empty")
+			case *f != "":
+				return errors.New("it is given twice")
+			default:
+				*f = s
+				return nil
+			}
+		}
 	}
 	return []Option{
-		{FlagKey, "FILE", "PEM public key that must have signed (ECDSA P-256/384/521, RSA from 2048 bits, Ed25519)", to(func(r *Request) *string { return &r.Key })},
+		{FlagKey, "FILE", "PEM public key that must have signed (ECDSA P-256/384/521, RSA of 2048, 3072 or 4096 bits, Ed25519)", to(func(r *Request) *string { return &r.Key })},
 		{FlagSignature, "FILE", "detached signature over the artifact, raw or base64; needs --key, or --certificate and an identity", to(func(r *Request) *string { return &r.Signature })},
 		{FlagBundle, "FILE", "sigstore bundle (v0.1 to v0.3) or legacy cosign bundle with the signature or attestation", to(func(r *Request) *string { return &r.Bundle })},
 		{FlagCertificate, "FILE", "PEM certificate of whoever made the detached signature", to(func(r *Request) *string { return &r.Certificate })},
@@ -57,8 +69,10 @@ func Options() []Option {
 		{FlagIssuerRegexp, "RE", "the same as a regular expression that must match the whole issuer", to(func(r *Request) *string { return &r.Identity.IssuerRegexp })},
 		{FlagTrustedRoot, "FILE", "trusted_root.json: the authorities and logs to trust; nothing is trusted without it", to(func(r *Request) *string { return &r.TrustedRoot })},
 		{FlagPrivatePKI, "", "the trusted root is of a PKI without public logs: ask for no SCT and no log that it does not name; it may be PEM", func(r *Request, s string) (err error) {
-			r.PrivatePKI, err = strconv.ParseBool(s)
-			return err
+			if r.PrivatePKI, err = strconv.ParseBool(s); err != nil {
+				return errors.New("give true or false")
+			}
+			return nil
 		}},
 		{FlagPredicateType, "TYPE", "predicate type that the statement must have: a URI, or slsaprovenance1, slsaprovenance02, spdxjson, cyclonedx, vuln, openvex, link, custom", to(func(r *Request) *string { return &r.PredicateType })},
 		{FlagBuilder, "URI", "builder that the SLSA provenance must name", to(func(r *Request) *string { return &r.Provenance.BuilderID })},
@@ -77,7 +91,7 @@ func Options() []Option {
 			return nil
 		}},
 		{FlagAsOf, "DATE", "day on which to reckon that age, as 2026-01-31 (today)", func(r *Request, s string) (err error) {
-			if r.AsOf, err = time.Parse(time.DateOnly, s); err != nil {
+			if r.AsOf, err = time.Parse(time.DateOnly, s); err != nil || r.AsOf.Year() < 1970 {
 				return errors.New("give a day, such as 2026-01-31")
 			}
 			return nil
@@ -149,6 +163,7 @@ The answer is a table of nine steps, each pass, fail or not checked, and why:
 
 Exit codes: 0 accepted; 1 the signature is bad, missing, by someone else or over
 something else; 2 an input cannot be read or an option is missing; 3 a limit
-leaves it open (a pure Ed25519 signature over more than 32 MiB, or over a
-digest alone).
+leaves it open: a pure Ed25519 signature over more than 32 MiB or over a digest
+alone, a signature over a SHA-384 or SHA-512 where only sha256:HEX is given, more
+signatures beside an image than are read, or --timeout.
 `

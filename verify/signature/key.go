@@ -9,9 +9,11 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 
@@ -35,6 +37,7 @@ type publicKey struct {
 	name        string // kind and size
 	fingerprint string // hex SHA-256 of the DER SubjectPublicKeyInfo
 	schemes     []scheme
+	pub         crypto.PublicKey
 }
 
 func loadKey(path string) (*publicKey, Input, error) {
@@ -43,15 +46,15 @@ func loadKey(path string) (*publicKey, Input, error) {
 	if err != nil {
 		return nil, in, err
 	}
-	block, rest := pem.Decode(b)
+	block, _ := pem.Decode(b)
 	switch {
 	case block == nil:
 		return nil, in, trouble(hint, "the public key %q is not PEM", in.Name)
 	case strings.Contains(block.Type, "PRIVATE KEY"):
-		return nil, in, trouble("give the public half; keep the private key out of the verifier's reach", "%q holds a private key (%s)", in.Name, block.Type)
+		return nil, in, trouble("give the public half; keep the private key out of the verifier's reach", "%q holds a private key (%.40q)", in.Name, block.Type)
 	case block.Type == "CERTIFICATE":
 		return nil, in, trouble("extract its key with: openssl x509 -pubkey -noout -in FILE", "%q holds a certificate, not a public key", in.Name)
-	case bytes.Contains(rest, []byte("-----BEGIN ")):
+	case bytes.Count(b, []byte("-----BEGIN")) > 1: // also one that cannot be read
 		return nil, in, trouble("give one file per key", "%q holds more than one PEM block", in.Name)
 	}
 	pub, err := cryptoutils.UnmarshalPEMToPublicKey(b)
@@ -67,7 +70,7 @@ func loadKey(path string) (*publicKey, Input, error) {
 	}
 	sum := sha256.Sum256(der)
 	in.SHA256 = hex.EncodeToString(sum[:])
-	key := &publicKey{file: in.Name, name: keyName(pub), fingerprint: in.SHA256}
+	key := &publicKey{file: in.Name, name: keyName(pub), fingerprint: in.SHA256, pub: pub}
 	if key.schemes, err = schemesOf(pub); err != nil {
 		return nil, in, trouble(hint, "the public key %q cannot be used: %s", in.Name, oneLine(err))
 	}
@@ -93,6 +96,21 @@ func checkStrength(pub crypto.PublicKey) error {
 		return nil
 	}
 	return fmt.Errorf("%s is none of ECDSA P-256, P-384 and P-521, RSA of 2048, 3072 and 4096 bits, and Ed25519", keyName(pub))
+}
+
+// canHaveMade reports whether sig has the form of the key's signatures.
+func (k *publicKey) canHaveMade(sig []byte) bool {
+	switch pub := k.pub.(type) {
+	case *ecdsa.PublicKey:
+		var rs struct{ R, S *big.Int }
+		rest, err := asn1.Unmarshal(sig, &rs)
+		n := pub.Curve.Params().N
+		return err == nil && len(rest) == 0 && rs.R.Sign() > 0 && rs.S.Sign() > 0 && rs.R.Cmp(n) < 0 && rs.S.Cmp(n) < 0
+	case *rsa.PublicKey:
+		return len(sig) == pub.Size()
+	default:
+		return len(sig) == ed25519.SignatureSize
+	}
 }
 
 func keyName(pub crypto.PublicKey) string {

@@ -286,6 +286,9 @@ func (l *loose) stamped(text []byte) error {
 	if len(stamp) == 0 {
 		return errors.New("it is empty")
 	}
+	if err := checkStamp(stamp); err != nil {
+		return err
+	}
 	l.stamps = append(l.stamps, stamp)
 	return nil
 }

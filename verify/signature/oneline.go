@@ -3,6 +3,7 @@ package signature
 import (
 	"bytes"
 	"strings"
+	"unicode"
 )
 
 // oneLine makes a library's error fit for a report: one line, plain blanks (the
@@ -11,7 +12,7 @@ import (
 func oneLine(err error) string {
 	s := strings.Join(strings.Fields(err.Error()), " ")
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' || 0x80 <= r && r < 0xa0 {
+		if !unicode.IsPrint(r) || r == '\uFFFD' { // controls, and marks that reorder a line
 			return '?'
 		}
 		return r

@@ -81,10 +81,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sigstore/cosign/v2/pkg/cosign"
@@ -184,8 +183,10 @@ func Verify(ctx context.Context, req Request) (res Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			res.OK = false
-			err = trouble("give a well-formed signature, bundle and trusted root",
-				"cannot read %q: a parser panicked: %v", req.signedName(), p)
+			err = &Error{
+				Hint: "give a well-formed signature, bundle and trusted root", Signed: true,
+				Msg: fmt.Sprintf("cannot read %q: a parser panicked: %v", req.signedName(), p),
+			}
 		}
 		var e *Error
 		switch {
@@ -207,10 +208,22 @@ func Verify(ctx context.Context, req Request) (res Result, err error) {
 		return res, err
 	}
 	v.examine()
-	if res.passed(v.required()...) { // else spare the library what was found hostile
+	if err := ctx.Err(); err != nil {
+		return res, err
+	}
+	required := v.required()
+	if v.open != nil {
+		// Only what is right in everything else is left open.
+		required = slices.DeleteFunc(required, func(name string) bool { return name == StepSubject })
+		if res.passed(required...) {
+			return res, v.open
+		}
+		return res, nil
+	}
+	if res.passed(required...) { // else spare the library what was found hostile
 		v.decide(ctx)
 	}
-	return res, nil
+	return res, ctx.Err()
 }
 
 // A verification is one Request on its way to a Result.
@@ -225,6 +238,7 @@ type verification struct {
 	sums     sums
 	scheme   scheme // that verified, else the first that was tried
 	stamps   bool   // the time is to come from RFC 3161 stamps
+	open     error  // a Limit: what is known of the artifact does not tell whether it is what was signed
 }
 
 func newVerification(req Request, res *Result) *verification {
@@ -276,6 +290,10 @@ func (v *verification) loadSigned(context.Context) (err error) {
 		err = v.loadBeside()
 	}
 	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			e.Signed = true
+		}
 		return err
 	}
 	v.res.step(StepParse).set(Pass, "read as a %s", v.res.Signed.Kind)
@@ -359,10 +377,10 @@ func (v *verification) choose(context.Context) error {
 	const hint = "give the artifact itself, not its digest; for a large artifact have it signed with Ed25519ph, ECDSA or RSA"
 	if e := v.entity; e != nil {
 		if st := e.statement; st != nil && st.matching(v.sums.of) == 0 && st.undecidable(v.sums.of) {
-			return limit(hint, "%q names its subjects without sha256, and only that digest of the artifact is known", v.res.Signed.Name)
+			v.open = limit(hint, "%q names its subjects without sha256, and only that digest of the artifact is known", v.res.Signed.Name)
 		}
 		if alg := e.digestAlgorithm(); alg != 0 && v.sums.of[alg] == nil {
-			return limit(hint, "%q signs a %v digest, and only the artifact's SHA-256 is known", v.res.Signed.Name, alg)
+			v.open = limit(hint, "%q signs a %v digest, and only the artifact's SHA-256 is known", v.res.Signed.Name, alg)
 		}
 		if v.key == nil {
 			v.scheme = e.certificateScheme()
@@ -391,7 +409,7 @@ func (v *verification) choose(context.Context) error {
 			}
 		}
 		if try.entity == nil || try.wholeMessage() && v.sums.message == nil {
-			open = open || s.canBe(v.signature())
+			open = open || v.key.canHaveMade(v.signature())
 			continue
 		}
 		if !try.fits() {
@@ -444,11 +462,6 @@ func (v *verification) signature() []byte {
 		return v.loose.signature
 	}
 	return v.entity.content.Signature()
-}
-
-// canBe reports whether sig has the form of the scheme's signatures.
-func (s scheme) canBe(sig []byte) bool {
-	return !strings.HasPrefix(s.name, "Ed25519") || len(sig) == ed25519.SignatureSize
 }
 
 // fits reports whether the scheme can have made the entity's signature.

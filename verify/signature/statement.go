@@ -72,6 +72,9 @@ func parseStatement(payload []byte) (*statement, error) {
 	if kind != statementV1 && kind != statementV01 {
 		return nil, fmt.Errorf("its _type is %q, not %s", kind, statementV1)
 	}
+	if len(st.predicateType) > maxName {
+		return nil, fmt.Errorf("its predicateType is longer than %d bytes", maxName)
+	}
 	st.against = verdictAgainst(st.predicateType, predicate, payload)
 	if provenance.Is(st.predicateType) {
 		st.provenance, st.provenanceErr = provenance.Parse(st.predicateType, predicate)

@@ -29,7 +29,7 @@ func loadTrustedRoot(path string, private bool) (root.TrustedMaterial, Input, er
 	}
 	if block, _ := pem.Decode(b); block != nil {
 		if !private {
-			return nil, in, trouble(hint+", or --"+FlagPrivatePKI+" for certificates of a PKI of your own", "the trusted root %q is PEM (%s)", in.Name, block.Type)
+			return nil, in, trouble(hint+", or --"+FlagPrivatePKI+" for certificates of a PKI of your own", "the trusted root %q is PEM (%.40q)", in.Name, block.Type)
 		}
 		tm, dated, err := certificateRoots(b)
 		if err != nil {
@@ -133,7 +133,7 @@ func (v *verification) age(in *Input) {
 		v.warn("the %s %q has no date, so that nobody can tell how old it is", in.Kind, in.Name)
 		return
 	}
-	days := int(v.req.AsOf.UTC().Truncate(24*time.Hour).Sub(dated) / (24 * time.Hour))
+	days := int(v.req.AsOf.Unix()/86400 - dated.Unix()/86400)
 	in.AgeDays = &days
 	most := v.req.MaxTrustAge
 	if most == 0 {

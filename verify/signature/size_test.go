@@ -1,0 +1,183 @@
+package signature_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/assaylab/assay/verify/signature"
+	"github.com/assaylab/assay/verify/signature/sigtest"
+)
+
+// hugeKey is an RSA key whose verification would take minutes: a modulus of a
+// million bits, and the largest exponent that there is.
+func hugeKey() *rsa.PublicKey {
+	n := new(big.Int).SetBit(big.NewInt(1), 1<<18, 1)
+	return &rsa.PublicKey{N: n, E: 1<<31 - 1}
+}
+
+// TestHugeKeys: what whoever made a bundle can choose does not decide how long
+// this takes. The key sizes are told apart by the reason, not by a clock.
+func TestHugeKeys(t *testing.T) {
+	l := newLab(t)
+	spki, err := x509.MarshalPKIXPublicKey(hugeKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})
+	cert := hugeCertificate(t, l)
+	certText := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
+	b64 := base64.StdEncoding.EncodeToString
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	bodies := map[string]string{
+		"hashedrekord":              fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"sha256","value":"%x"}},"signature":{"content":"AAAA","publicKey":{"content":%q}}}}`, sha256.Sum256(l.artifact), b64(text)),
+		"hashedrekord, certificate": fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"sha256","value":"%x"}},"signature":{"content":"AAAA","publicKey":{"content":%q}}}}`, sha256.Sum256(l.artifact), b64(certText)),
+		"hashedrekord, behind another block": fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"signature":{"publicKey":{"content":%q}}}}`,
+			b64(append([]byte("-----BEGIN X-----\nAAAA\n-----END X-----\n"), text...))),
+		"dsse, proposed": fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"dsse","spec":{"proposedContent":{"envelope":"{}","verifiers":[%q]}}}`, b64(text)),
+		"intoto":         fmt.Sprintf(`{"apiVersion":"0.0.2","kind":"intoto","spec":{"content":{"envelope":{"signatures":[{"publicKey":%q}]}}}}`, b64(text)),
+		"v2":             fmt.Sprintf(`{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"signature":{"verifier":{"publicKey":{"rawBytes":%q}}}}}}`, b64(spki)),
+	}
+	for name, body := range bodies {
+		t.Run("log/"+name, func(t *testing.T) {
+			const why = "more than a key has use for"
+			if len(body) > 64<<10 {
+				t.Fatalf("a body of %d bytes shows nothing", len(body))
+			}
+			wantFail(t, l.request(l.bundle(l.Sign(l.artifact, sigtest.Making{Alter: logBody(body)}))), signature.StepLog, why)
+			pub, err := sigtest.PublicPEM(key.Public())
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := signature.Request{Artifact: signature.File(l.path("fw.bin")), Key: l.write("key.pub", pub), Bundle: l.bundle(l.SignWithKey(l.artifact, key, sigtest.Making{Alter: logBody(body)}))}
+			wantFail(t, req, signature.StepLog, why)
+			legacy, err := l.Sign(l.artifact, v01)
+			req = l.request(l.legacy(legacy, err, func(m map[string]any) {
+				m["rekorBundle"].(map[string]any)["Payload"].(map[string]any)["body"] = []byte(body)
+			}))
+			wantFail(t, req, signature.StepLog, why)
+		})
+	}
+	t.Run("log/large", func(t *testing.T) {
+		body := `{"apiVersion":"0.0.1","kind":"hashedrekord","spec":"` + strings.Repeat("x", 64<<10) + `"}`
+		wantFail(t, l.request(l.bundle(l.Sign(l.artifact, sigtest.Making{Alter: logBody(body)}))), signature.StepLog, "larger than")
+	})
+	t.Run("chain", func(t *testing.T) {
+		m := sigtest.Making{Version: "0.1", Alter: func(b map[string]any) {
+			chain := material(b)["x509CertificateChain"].(map[string]any)
+			chain["certificates"] = append(chain["certificates"].([]any), map[string]any{"rawBytes": b64(cert)})
+		}}
+		wantTrouble(t, l.request(l.bundle(l.Sign(l.artifact, m))), "more than a key has use for")
+	})
+	t.Run("leaf", func(t *testing.T) {
+		m := sigtest.Making{Alter: func(b map[string]any) { material(b)["certificate"] = map[string]any{"rawBytes": b64(cert)} }}
+		wantTrouble(t, l.request(l.bundle(l.Sign(l.artifact, m))), "more than a key has use for")
+	})
+	t.Run("many certificates", func(t *testing.T) {
+		m := sigtest.Making{Version: "0.1", Alter: func(b map[string]any) {
+			chain := material(b)["x509CertificateChain"].(map[string]any)
+			first := chain["certificates"].([]any)[0]
+			for range 40 {
+				chain["certificates"] = append(chain["certificates"].([]any), first)
+			}
+		}}
+		wantTrouble(t, l.request(l.bundle(l.Sign(l.artifact, m))), "41 certificates")
+	})
+	t.Run("time stamp", func(t *testing.T) {
+		for name, stamp := range map[string][]byte{
+			"bare":         cert,
+			"in a string":  append([]byte{0x04, 0x82, byte(len(cert) >> 8), byte(len(cert))}, cert...),
+			"large":        append([]byte{0x04, 0x83, 1, 0, 1}, make([]byte, 1<<16+1)...),
+			"of no length": append([]byte{0x30, 0x80}, append(cert, 0, 0)...),
+		} {
+			m := sigtest.Making{Alter: func(b map[string]any) {
+				material(b)["timestampVerificationData"] = map[string]any{"rfc3161Timestamps": []any{map[string]any{"signedTimestamp": b64(stamp)}}}
+			}}
+			want := map[string]string{"large": "larger than", "of no length": "not DER"}[name]
+			wantTrouble(t, l.request(l.bundle(l.Sign(l.artifact, m))), or(want, "more than a key has use for"))
+		}
+	})
+}
+
+// hugeCertificate is one of the huge key, with a signature of junk.
+func hugeCertificate(t *testing.T, l *lab) []byte {
+	t.Helper()
+	b, err := l.Sign(l.artifact, v01)
+	_, text, _, err := sigtest.Loose(b, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	template, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template.PublicKey = nil
+	der, err := x509.CreateCertificate(rand.Reader, template, template, hugeKey(), ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// TestOpen: only what is right in everything else is left open by an artifact of
+// which the SHA-256 alone is known; junk is rejected as with the file.
+func TestOpen(t *testing.T) {
+	l := newLab(t)
+	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	pub := l.publicKey("p384.pub", p384.Public())
+	digest := signature.Digest(sha256.Sum256(l.artifact))
+	sum := sha512.Sum384(l.artifact)
+	good, err := p384.Sign(rand.Reader, sum[:], crypto.SHA384)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, sig := range map[string][]byte{"empty": nil, "a byte": {1}, "random": make([]byte, 100), "zeros": {0x30, 6, 2, 1, 0, 2, 1, 0}} {
+		t.Run("detached/"+name, func(t *testing.T) {
+			req := signature.Request{Artifact: digest, Key: pub, Signature: l.write("x.sig", sig)}
+			res, err := verify(t, req)
+			if err != nil || res.OK {
+				t.Errorf("%v\n%s", err, table(res))
+			}
+		})
+	}
+	wantLimit(t, signature.Request{Artifact: digest, Key: pub, Signature: l.write("x.sig", good)})
+
+	other512 := sha512.Sum512([]byte("x"))
+	junk := sigtest.Making{Alter: func(b map[string]any) {
+		content("messageDigest", map[string]any{"algorithm": "SHA2_512", "digest": other512[:]})(b)
+	}}
+	req := l.request(l.bundle(l.Sign(l.artifact, junk)))
+	req.Artifact = digest
+	wantFail(t, req, signature.StepSignature, "")
+	_, ed, _ := ed25519.GenerateKey(rand.Reader)
+	req = l.request(l.bundle(l.Sign(l.artifact, sigtest.Making{Key: ed})))
+	req.Artifact = digest
+	wantLimit(t, req)
+	req.Identity.Subject = "somebody@else.example"
+	wantFail(t, req, signature.StepIdentity, "")
+
+	// A statement without sha256.
+	sum512 := sha512.Sum512(l.artifact)
+	text := statement(`"sha512":"` + hex.EncodeToString(sum512[:]) + `"`)
+	req = l.request(l.bundle(l.Attest([]byte(strings.Replace(string(text), "slsa.dev/provenance", "example.com", 1)), sigtest.Making{})))
+	wantOK(t, req)
+	req.Artifact = digest
+	wantLimit(t, req)
+	req.Identity.Subject = "somebody@else.example"
+	wantFail(t, req, signature.StepIdentity, "")
+}
