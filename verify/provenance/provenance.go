@@ -115,7 +115,7 @@ func (v *Provenance) readV02(predicate json.RawMessage) error {
 		case "builder":
 			return v.readBuilder(value)
 		case "buildType":
-			return text(value, &v.BuildType)
+			return uri(value, &v.BuildType)
 		case "materials":
 			return v.readDependencies(value)
 		case "invocation":
@@ -154,7 +154,7 @@ func (v *Provenance) readV1(predicate json.RawMessage) error {
 			return object(value, func(key string, value json.RawMessage) error {
 				switch key {
 				case "buildType":
-					return text(value, &v.BuildType)
+					return uri(value, &v.BuildType)
 				case "externalParameters":
 					external = value
 				case "resolvedDependencies":
@@ -184,7 +184,7 @@ func (v *Provenance) readV1(predicate json.RawMessage) error {
 func (v *Provenance) readBuilder(value json.RawMessage) error {
 	return object(value, func(key string, value json.RawMessage) error {
 		if key == "id" {
-			return text(value, &v.BuilderID)
+			return uri(value, &v.BuilderID)
 		}
 		return nil
 	})

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Limits on JSON whose parsers build a tree. An honest bundle or trusted root
@@ -66,7 +69,7 @@ func ReadObject(dec *json.Decoder, limit int, field func(key string) error) erro
 			return errors.New("an object's key is not a string")
 		}
 		if folded := strings.ToLower(strings.ToUpper(key)); seen[folded] { // as encoding/json folds, "ſ" to "s" too
-			return fmt.Errorf("the key %q occurs twice", key)
+			return fmt.Errorf("the key %.100q occurs twice", key)
 		} else if seen[folded] = true; len(seen) > limit {
 			return fmt.Errorf("an object has more than %d keys", limit)
 		}
@@ -116,4 +119,25 @@ func End(dec *json.Decoder) error {
 		return fmt.Errorf("data after it: %v", t)
 	}
 	return nil
+}
+
+// Printable escapes, in JSON that encoding/json wrote, every character that does
+// not print: encoding/json leaves those past ASCII as they are, among them
+// controls that a terminal obeys and marks that reorder a line.
+func Printable(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case r < utf8.RuneSelf && r != 0x7f || unicode.IsPrint(r):
+			out = append(out, b[:n]...)
+		case r >= 0x10000:
+			hi, lo := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		b = b[n:]
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
 )
@@ -46,6 +47,25 @@ func TestReadArray(t *testing.T) {
 	for _, text := range []string{`{}`, `[`, `[1`, `[1,2,3]`, `[1,]`, ``} {
 		if _, err := read(text); err == nil {
 			t.Errorf("%s is taken", text)
+		}
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for _, s := range []string{"plain", "\u00e9\u4e2d", "a\u009b31m\u202e\u007f\ufeff", "\U0001f600 \U000e0041\U000f0000", "\x1b\n\x00"} {
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := strictjson.Printable(b)
+		var back string
+		if err := json.Unmarshal(out, &back); err != nil || back != s {
+			t.Errorf("%q became %q: %v", s, back, err)
+		}
+		for _, r := range string(out) {
+			if !unicode.IsPrint(r) {
+				t.Errorf("%q holds %U", out, r)
+			}
 		}
 	}
 }
