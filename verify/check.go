@@ -61,7 +61,7 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	signatures, err := verifySignatures(ctx, d, recipe, o)
+	signatures, err := verifySignatures(ctx, d, dep.Root, recipe, o)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func bringReference(ctx context.Context, d *Delivery, recipe *reference.Recipe, 
 	return ref, "", err
 }
 
-func verifySignatures(ctx context.Context, d *Delivery, recipe *reference.Recipe, o CheckOptions) ([]Signature, error) {
+func verifySignatures(ctx context.Context, d *Delivery, deployed *os.Root, recipe *reference.Recipe, o CheckOptions) ([]Signature, error) {
 	out := []Signature{}
 	for i := range d.Signatures {
 		s := &d.Signatures[i]
@@ -187,7 +187,11 @@ func verifySignatures(ctx context.Context, d *Delivery, recipe *reference.Recipe
 			return nil, fmt.Errorf("signature %q: %w", s.Name, err)
 		}
 		if s.Image != "" {
-			found, err := imageSignatures(ctx, s, path, d.request(s, signature.Artifact{}, o.Options))
+			var opened *os.Root
+			if s.Over == "deployed" {
+				opened = deployed
+			}
+			found, err := imageSignatures(ctx, s, path, opened, d.request(s, signature.Artifact{}, o.Options))
 			if err != nil {
 				return nil, fmt.Errorf("signature %q: %w", s.Name, err)
 			}
@@ -200,7 +204,7 @@ func verifySignatures(ctx context.Context, d *Delivery, recipe *reference.Recipe
 		req := d.request(s, signature.File(path), o.Options)
 		res, err := signature.Verify(ctx, req)
 		var e *signature.Error
-		if errors.As(err, &e) && (e.Kind == signature.Limit || absent(req)) {
+		if errors.As(err, &e) && (e.Kind == signature.Limit || e.Signed) {
 			res.OK = false // it stays listed with its steps, and does not hold
 			err = nil
 		}
@@ -213,23 +217,42 @@ func verifySignatures(ctx context.Context, d *Delivery, recipe *reference.Recipe
 }
 
 // imageSignatures verifies what is found beside an image in a layout. Each
-// candidate is listed; of an image that is not whole none holds.
-func imageSignatures(ctx context.Context, s *SignatureSpec, layout string, req signature.Request) ([]Signature, error) {
+// candidate is listed; of an image that is not whole none holds. The layout is
+// read through opened where that is given: the directory that is compared, even
+// if its path leads elsewhere by now.
+func imageSignatures(ctx context.Context, s *SignatureSpec, layout string, opened *os.Root, req signature.Request) ([]Signature, error) {
 	ref, _, err := oci.ParseRef("oci:" + layout + "@" + s.Image)
 	if err != nil {
 		return nil, err
 	}
-	img, err := VerifyImage(ctx, ref, req, oci.Options{})
+	img, err := verifyImage(ctx, ref, req, func() (*oci.Image, error) {
+		if opened != nil {
+			return oci.OpenRoot(ctx, opened, ref)
+		}
+		return oci.Open(ctx, ref, oci.Options{})
+	})
 	var e *signature.Error
-	if err != nil && !(errors.As(err, &e) && e.Kind == signature.Limit) {
+	var unread *oci.Error
+	var large *oci.LimitError
+	switch {
+	case err == nil, errors.As(err, &e) && e.Kind == signature.Limit:
+	case errors.As(err, &unread), errors.As(err, &large): // whoever delivered it may have made it so
+		img.OK, img.Reasons = false, []string{err.Error()}
+	default:
 		return nil, err
 	}
 	out := []Signature{}
-	for _, res := range img.Signatures {
+	for i, res := range img.Signatures {
 		res.OK = res.OK && img.OK
-		out = append(out, Signature{Name: s.Name, Over: s.Over, Result: res, Image: s.Image})
+		out = append(out, Signature{Name: s.Name, Over: s.Over, Result: res, Image: s.Image, candidate: i + 1})
 	}
-	if len(out) == 0 || !img.OK {
+	if img.Image != nil && img.Image.More > 0 {
+		out = append(out, Signature{
+			Over: s.Over, Image: s.Image, Stranger: true,
+			Reasons: []string{fmt.Sprintf("beside the image are %d more signatures or lists, which were not read", img.Image.More)},
+		})
+	}
+	if len(img.Signatures) == 0 || !img.OK {
 		out = append(out, Signature{Name: s.Name, Over: s.Over, Image: s.Image, Reasons: img.Reasons})
 	}
 	return out, nil
@@ -238,7 +261,7 @@ func imageSignatures(ctx context.Context, s *SignatureSpec, layout string, req s
 // strangers leaves of each candidate beside an image what matters: where it
 // holds for an entry, that; else it is a stranger's, listed once, without a name.
 func strangers(all []Signature) []Signature {
-	candidate := func(s *Signature) string { return s.Over + " " + s.Image + " " + s.Signed.Name + " " + s.Signed.SHA256 }
+	candidate := func(s *Signature) string { return fmt.Sprintf("%s %s %d", s.Over, s.Image, s.candidate) }
 	holds, entry := map[string]bool{}, map[string]bool{}
 	for i := range all {
 		s := &all[i]
@@ -248,7 +271,12 @@ func strangers(all []Signature) []Signature {
 	out, listed := []Signature{}, map[string]bool{}
 	for _, s := range all {
 		switch c := candidate(&s); {
-		case s.Image == "" || s.OK || s.Reasons != nil:
+		case s.Image == "" || s.OK || s.Reasons != nil && !listed[s.Over+s.Image+s.Name]:
+			if s.Reasons != nil {
+				listed[s.Over+s.Image+s.Name] = true
+			}
+		case s.Reasons != nil:
+			continue
 		case !entry[s.Name]: // it shows why the entry does not hold
 			s.Stranger = !holds[c]
 			listed[c] = true
@@ -288,16 +316,6 @@ func (d *Delivery) signed(s *SignatureSpec, recipe *reference.Recipe) (path, pin
 	return found[0].Path, found[0].SHA256, nil
 }
 
-// absent says whether the signature itself is not there: a finding, not trouble.
-func absent(r signature.Request) bool {
-	for _, p := range []string{r.Signature, r.Bundle} {
-		if _, err := os.Stat(p); p != "" && errors.Is(err, os.ErrNotExist) {
-			return true
-		}
-	}
-	return false
-}
-
 // judgeSignatures holds the signatures against the delivery's signers, against
 // the bytes that were compared, and what they say of the source against the
 // recipe that the reference was built by.
@@ -314,6 +332,9 @@ func judgeSignatures(r *Report, d *Delivery, recipe *reference.Recipe, signature
 		if s.OK && s.Foreign {
 			r.reject(KindSignature, s.Over, fmt.Sprintf("the signature %q is over bytes other than those that the verdict is about", s.Name))
 		}
+		if s.OK && s.Provenance == nil && recipe != nil && isProvenance(s.PredicateType) {
+			r.reject(KindSignature, s.Over, fmt.Sprintf("the statement %q is provenance of a type that is not read here, %q, so that nothing holds its source against the recipe's", s.Name, s.PredicateType))
+		}
 		if s.OK && s.Provenance != nil && recipe != nil && !builtFrom(s.Provenance, recipe) {
 			r.reject(KindSignature, s.Over, fmt.Sprintf("the provenance %q names another source than the recipe: %s; the recipe builds %s",
 				s.Name, sourcesOf(s.Provenance), recipeSources(recipe)))
@@ -327,6 +348,12 @@ func judgeSignatures(r *Report, d *Delivery, recipe *reference.Recipe, signature
 			r.reject(KindSignature, side, why[side])
 		}
 	}
+}
+
+// isProvenance says whether a predicate type is of the family of SLSA provenance,
+// in whatever version and spelling.
+func isProvenance(predicateType string) bool {
+	return strings.Contains(strings.ToLower(predicateType), "slsa.dev/provenance")
 }
 
 // builtFrom says whether the source that a provenance names is one of the

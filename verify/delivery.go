@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/assaylab/assay/verify/provenance"
 	"github.com/assaylab/assay/verify/signature"
 )
@@ -140,12 +142,40 @@ func LoadDelivery(path string) (*Delivery, error) {
 	if err := strictYAML(b, d); err != nil {
 		return nil, fmt.Errorf("delivery %s: %w", base(path), err)
 	}
+	if err := noneEmpty(b); err != nil {
+		return nil, fmt.Errorf("delivery %s: %w", base(path), err)
+	}
 	sum := sha256.Sum256(b)
 	d.sha256 = hex.EncodeToString(sum[:])
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("delivery %s: %w", base(path), err)
 	}
 	return d, nil
+}
+
+// noneEmpty refuses keys without a value. Mostly they come of a variable that
+// nobody set, and what was meant to be required would not be.
+func noneEmpty(text []byte) error {
+	var root yaml.Node
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		return plainYAML(err)
+	}
+	var walk func(n *yaml.Node) error
+	walk = func(n *yaml.Node) error {
+		for i, c := range n.Content {
+			if c.Kind == yaml.ScalarNode && strings.TrimSpace(c.Value) == "" || c.Tag == "!!null" {
+				if n.Kind == yaml.MappingNode && i%2 == 1 {
+					return fmt.Errorf("line %d: %s is empty: give a value, or leave it out", c.Line, n.Content[i-1].Value)
+				}
+				return fmt.Errorf("line %d: an empty value", c.Line)
+			}
+			if err := walk(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return walk(&root)
 }
 
 func (d *Delivery) check() error {

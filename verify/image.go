@@ -15,7 +15,8 @@ import (
 // An Image is one side of a comparison, opened.
 type Image struct {
 	diff.Image
-	Kind string // "file" or "directory"
+	Kind string   // "file" or "directory"
+	Root *os.Root // of a directory; Close closes it
 	io.Closer
 }
 
@@ -31,7 +32,7 @@ func OpenImage(path string) (*Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Image{diff.Image{Name: base(path), ReaderAt: d, Size: d.Size()}, "directory", d}, nil
+		return &Image{diff.Image{Name: base(path), ReaderAt: d, Size: d.Size()}, "directory", d.Root(), d}, nil
 	case !fi.Mode().IsRegular() && fi.Mode()&os.ModeDevice == 0 || fi.Mode()&os.ModeCharDevice != 0:
 		return nil, fmt.Errorf("%s: neither a file nor a directory", path)
 	}
@@ -44,7 +45,7 @@ func OpenImage(path string) (*Image, error) {
 		f.Close()
 		return nil, err
 	}
-	return &Image{diff.Image{Name: base(path), ReaderAt: f, Size: size}, "file", f}, nil
+	return &Image{diff.Image{Name: base(path), ReaderAt: f, Size: size}, "file", nil, f}, nil
 }
 
 // openRegular opens a regular file. A FIFO in its place fails instead of

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/signature/sigtest"
 )
 
@@ -120,8 +121,6 @@ func TestSignedLayout(t *testing.T) {
 	}
 	digest := v.signedLayout("vendor").String()
 	for name, c := range map[string]struct{ deployed, signatures, want string }{
-		"image of a file":         {"{path: fw.bin}", strings.ReplaceAll(vendorIn, "DIGEST", digest), "is not a directory"},
-		"another image":           {"{path: dep}", strings.ReplaceAll(vendorIn, "DIGEST", "sha256:"+strings.Repeat("0", 64)), "has no image"},
 		"not a digest":            {"{path: dep}", strings.ReplaceAll(vendorIn, "DIGEST", "latest"), "is not sha256:"},
 		"a file beside the image": {"{path: dep}", strings.ReplaceAll(strings.Replace(vendorIn, "key", "signature: vendor.fw.bin.sig, key", 1), "DIGEST", digest), "an image excludes"},
 		"a directory":             {"{path: dep}", vendorFW, "a directory bears no signature"},
@@ -130,6 +129,87 @@ func TestSignedLayout(t *testing.T) {
 			if _, err := v.deliver(c.deployed, "{path: ref}", c.signatures, ""); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
+		})
+	}
+}
+
+// TestSwappedLayout: what is verified is the directory that is compared, wherever
+// its path leads once the work has begun.
+func TestSwappedLayout(t *testing.T) {
+	v := newVendor(t)
+	digest := v.signedLayout("vendor").String()
+	signed, link := filepath.Join(v.dir, "signed"), filepath.Join(v.dir, "link")
+	if err := os.Rename(filepath.Join(v.dir, "dep"), signed); err != nil {
+		t.Fatal(err)
+	}
+	v.signedLayout() // another image, which nobody signed
+	to := func(dir string) {
+		_ = os.Remove(link)
+		if err := os.Symlink(dir, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to(filepath.Join(v.dir, "dep"))
+	v.write("delivery.yaml", []byte("version: 1\nname: x\ndeployed: {path: link}\nreference: {path: ref}\nsignatures:\n  - {over: deployed, image: \""+digest+"\", key: vendor.pub}\n"))
+	d, err := verify.LoadDelivery(filepath.Join(v.dir, "delivery.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := verify.Check(t.Context(), d, verify.CheckOptions{WorkDir: t.TempDir(), Say: func(string) { to(signed) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSigned(t, out.Report, `"vendor" over`)
+}
+
+// TestHiddenSigners: `exactly` sees every signature that another verifier would
+// take, however it is put beside the image.
+func TestHiddenSigners(t *testing.T) {
+	v := newVendor(t)
+	const signatures = "  - {over: deployed, image: \"DIGEST\", key: vendor.pub}\n"
+	layer := func(digest v1.Hash, key, mediaType string) v1.Image {
+		t.Helper()
+		document := sigtest.SimpleSigning(digest.String())
+		sum := sha256.Sum256(document)
+		sig, err := v.keys[key].Sign(rand.Reader, sum[:], crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := mutate.Append(mutate.MediaType(empty.Image, types.OCIManifestSchema1), mutate.Addendum{
+			Layer: static.NewLayer(document, types.MediaType(mediaType)), MediaType: types.MediaType(mediaType),
+			Annotations: map[string]string{"dev.cosignproject.cosign/signature": base64.StdEncoding.EncodeToString(sig)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img
+	}
+	for name, mediaType := range map[string]string{
+		"a second manifest at the tag":             "application/vnd.dev.cosign.simplesigning.v1+json",
+		"a second manifest, of another media type": "text/plain",
+	} {
+		t.Run(name, func(t *testing.T) {
+			digest := v.signedLayout("vendor")
+			for _, side := range []string{"dep", "ref"} {
+				l, err := layout.FromPath(filepath.Join(v.dir, side))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tag := layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": "sha256-" + digest.Hex + ".sig"})
+				if err := l.AppendImage(layer(digest, "author", mediaType), tag); err != nil {
+					t.Fatal(err)
+				}
+			}
+			text := strings.ReplaceAll(signatures, "DIGEST", digest.String())
+			r, err := v.deliver("{path: dep}", "{path: dep}", text, "{deployed: {exactly: [vendor]}}")
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantSigned(t, r, "of nobody who is listed")
+			if r, err = v.deliver("{path: dep}", "{path: dep}", text, "{deployed: {all: [vendor]}}"); err != nil {
+				t.Fatal(err)
+			}
+			wantSigned(t, r, "")
 		})
 	}
 }

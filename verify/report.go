@@ -154,6 +154,8 @@ type Signature struct {
 	Image    string   `json:"image,omitempty"`
 	Stranger bool     `json:"stranger,omitempty"`
 	Reasons  []string `json:"reasons,omitempty"`
+
+	candidate int // its place among those found beside the image, from 1
 	signature.Result
 }
 

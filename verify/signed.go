@@ -27,18 +27,22 @@ type SignedImage struct {
 // verifies every signature found beside it. The answer is filled as far as the
 // work went also when an error is returned.
 func VerifyImage(ctx context.Context, ref oci.Ref, req signature.Request, o oci.Options) (*SignedImage, error) {
+	return verifyImage(ctx, ref, req, func() (*oci.Image, error) { return oci.Open(ctx, ref, o) })
+}
+
+func verifyImage(ctx context.Context, ref oci.Ref, req signature.Request, open func() (*oci.Image, error)) (*SignedImage, error) {
 	out := &SignedImage{Reasons: []string{}, Signatures: []signature.Result{}, PredicateTypes: []string{}}
 	if _, err := signature.VerifyFound(ctx, req, ref.Digest(), nil); err != nil {
 		return out, err // before anything is fetched
 	}
-	img, err := oci.Open(ctx, ref, o)
+	img, err := open()
 	if err != nil {
 		return out, err
 	}
 	out.Image = img
 	found := make([]signature.Found, len(img.Signatures))
 	for i, s := range img.Signatures {
-		found[i] = signature.Found{Name: s.Name, MediaType: s.MediaType, Payload: s.Payload, Annotations: s.Annotations}
+		found[i] = signature.Found{Name: s.Name, Kind: string(s.Kind), Payload: s.Payload, Annotations: s.Annotations, Unread: s.Unread}
 	}
 	out.Signatures, err = signature.VerifyFound(ctx, req, ref.Digest(), found)
 	var limit *signature.Error
@@ -66,6 +70,11 @@ func VerifyImage(ctx context.Context, ref oci.Ref, req signature.Request, o oci.
 	slices.Sort(out.PredicateTypes)
 	out.PredicateTypes = slices.Compact(out.PredicateTypes)
 	switch {
+	case accepted == 0 && img.More > 0 && img.OK():
+		return out, &oci.LimitError{
+			Msg:  fmt.Sprintf("%d more signatures or lists beside the image were not read, and none of the %d read holds", img.More, len(found)),
+			Hint: "have whoever keeps the image remove what does not belong to it, or copy the image and its signature elsewhere",
+		}
 	case len(found) == 0:
 		out.Reasons = append(out.Reasons, "no signature of the image was found")
 	case accepted == 0:

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,22 +44,27 @@ func (s *Signers) check(names map[string]string) error {
 		if r == nil {
 			continue
 		}
-		lists := 0
-		for _, l := range [][]string{r.All, r.Any, r.Exactly} {
-			if len(l) > 0 {
-				lists++
-			}
-			for _, n := range l {
-				if names[n] != side {
-					return fmt.Errorf("signers: no signature over %s is named %q", side, n)
-				}
+		for _, n := range slices.Concat(r.All, r.Any, r.Exactly) {
+			if names[n] != side {
+				return fmt.Errorf("signers: no signature over %s is named %q", side, n)
 			}
 		}
-		if lists != 1 {
+		if !r.definite() {
 			return fmt.Errorf("signers: %s: give one of all, any and exactly, with at least one name", side)
 		}
 	}
 	return nil
+}
+
+// definite says whether the rule has one of its lists, and no other.
+func (r *SignerRule) definite() bool {
+	lists := 0
+	for _, l := range [][]string{r.All, r.Any, r.Exactly} {
+		if len(l) > 0 {
+			lists++
+		}
+	}
+	return lists == 1
 }
 
 // effective is s with the rule that stands where none is given: all.
@@ -86,16 +92,38 @@ func (s Signers) effective(specs []SignatureSpec) Signers {
 func (s *Signers) unsatisfied(signatures []Signature) map[string]string {
 	out := map[string]string{}
 	for _, side := range sides {
-		if r := *s.rule(side); r != nil {
-			if why := r.unsatisfied(side, signatures); why != "" {
-				out[side] = why
+		r := *s.rule(side)
+		if r == nil {
+			if r = allOver(side, signatures); r == nil {
+				continue
 			}
+		}
+		if why := r.unsatisfied(side, signatures); why != "" {
+			out[side] = why
 		}
 	}
 	return out
 }
 
+// allOver is the rule of a side that has none: every signature over it that has a
+// name. It is nil where none has.
+func allOver(side string, signatures []Signature) *SignerRule {
+	r := &SignerRule{}
+	for i := range signatures {
+		if s := &signatures[i]; s.Over == side && s.Name != "" {
+			r.All = append(r.All, s.Name)
+		}
+	}
+	if r.All == nil {
+		return nil
+	}
+	return r
+}
+
 func (r *SignerRule) unsatisfied(side string, signatures []Signature) string {
+	if !r.definite() {
+		return fmt.Sprintf("the rule of signers of the %s is not one of all, any and exactly with at least one name", thing(side))
+	}
 	holds := map[string]bool{}
 	for i := range signatures {
 		if s := &signatures[i]; s.Over == side {
@@ -108,13 +136,17 @@ func (r *SignerRule) unsatisfied(side string, signatures []Signature) string {
 		}
 	}
 	if len(r.Exactly) > 0 {
+		may := map[string]bool{}
+		for _, n := range r.Exactly {
+			may[n] = true
+		}
 		for i := range signatures {
 			s := &signatures[i]
 			switch {
 			case s.Over != side:
 			case s.Stranger:
-				return fmt.Sprintf("beside the %s is %q, a signature or attestation of nobody who is listed, and exactly %s may have signed", thing(side), s.Signed.Name, strings.Join(r.Exactly, ", "))
-			case s.OK && !slices.Contains(r.Exactly, s.Name):
+				return fmt.Sprintf("beside the %s is %q, a signature or attestation of nobody who is listed, and exactly %s may have signed", thing(side), cmp.Or(s.Signed.Name, strings.Join(s.Reasons, ", ")), strings.Join(r.Exactly, ", "))
+			case s.OK && !may[s.Name]:
 				return fmt.Sprintf("%q signed the %s too, and exactly %s may have", s.Name, thing(side), strings.Join(r.Exactly, ", "))
 			}
 		}

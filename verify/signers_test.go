@@ -102,10 +102,12 @@ limits: {time: 1m, memory: 1GiB, output: 16MiB, processes: 64}
 }
 
 // provenance is a bundle of the CI's key that says from what fw.bin was built.
-func (v *vendor) provenance(digest string) {
+func (v *vendor) provenance(digest string) { v.provenanceOf("https://slsa.dev/provenance/v1", digest) }
+
+func (v *vendor) provenanceOf(predicateType, digest string) {
 	v.t.Helper()
-	text := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"fw.bin","digest":{"sha256":"%x"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{"buildDefinition":{"buildType":"https://ci.example/v1","externalParameters":{"source":"https://git.example/fw"},"resolvedDependencies":[{"uri":"https://git.example/fw","digest":{%s}},{"uri":"https://git.example/lib","digest":{"sha256":"%x"}}]},"runDetails":{"builder":{"id":"https://ci.example/builder"}}}}`,
-		sha256.Sum256(v.read("fw.bin")), digest, sha256.Sum256(v.read("src.bin")))
+	text := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"fw.bin","digest":{"sha256":"%x"}}],"predicateType":%q,"predicate":{"buildDefinition":{"buildType":"https://ci.example/v1","externalParameters":{"source":"https://git.example/fw"},"resolvedDependencies":[{"uri":"https://git.example/fw","digest":{%s}},{"uri":"https://git.example/lib","digest":{"sha256":"%x"}}]},"runDetails":{"builder":{"id":"https://ci.example/builder"}}}}`,
+		sha256.Sum256(v.read("fw.bin")), predicateType, digest, sha256.Sum256(v.read("src.bin")))
 	b, err := v.AttestWithKey(text, v.keys["ci"], sigtest.Making{NoLog: true})
 	if err != nil {
 		v.t.Fatal(err)
@@ -140,6 +142,9 @@ func (v *vendor) deliver(deployed, reference, signatures, signers string) (*veri
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := checkReport(store(v.t, out)); err != nil { // whatever it found, the evidence is sound
+		v.t.Error(err)
 	}
 	return out.Report, nil
 }
@@ -220,6 +225,9 @@ func TestSigners(t *testing.T) {
 		"an empty rule":            {byPath, vendorFW, "{deployed: {exactly: []}}", "at least one name"},
 		"unknown side":             {byPath, vendorFW, "{image: {all: [vendor]}}", "unknown key image"},
 		"provenance asks nothing":  {byPath, strings.Replace(vendorFW, "key:", "provenance: {}, key:", 1), "", "it asks for nothing"},
+		"an empty value":           {byPath, strings.Replace(vendorFW, "key:", "type: \"\", key:", 1), "", "type is empty"},
+		"a null":                   {byPath, strings.Replace(vendorFW, "key:", "provenance: , key:", 1), "", "provenance is empty"},
+		"a blank":                  {byPath, strings.Replace(vendorFW, "key:", "trusted_root: \" \", key:", 1), "", "trusted_root is empty"},
 		"provenance, short commit": {byPath, strings.Replace(vendorFW, "key:", "provenance: {revision: 5d1a}, key:", 1), "", "provenance"},
 		"provenance, dependency":   {byPath, strings.Replace(vendorFW, "key:", "provenance: {dependencies: [x]}, key:", 1), "", "provenance"},
 	} {
@@ -249,6 +257,7 @@ func TestProvenanceOfRecipe(t *testing.T) {
 		"a commit the recipe tells not": {`"gitCommit":"` + commit + `"`, "", byRecipe, false},
 		"what is taken on trust":        {fmt.Sprintf(`"sha256":"%x"`, sha256.Sum256(v.read("other.bin"))), "", byRecipe, false},
 		"no digest":                     {"", "", byRecipe, false},
+		"unreadable":                    {`"sha256":"zz"`, "", byRecipe, false},
 		"no recipe":                     {`"sha256":"` + strings.Repeat("0", 64) + `"`, "", byPath, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,11 +270,26 @@ func TestProvenanceOfRecipe(t *testing.T) {
 			named := slices.ContainsFunc(r.Findings, func(f verify.Finding) bool {
 				return f.Kind == verify.KindSignature && strings.Contains(f.Message, "names another source than the recipe")
 			})
+			if name == "unreadable" {
+				wantSigned(t, r, `"built" over`)
+				return
+			}
 			if c.same != (r.Verdict == verify.Identical) || c.same == named {
 				t.Errorf("%v: %+v\n%+v", r.Verdict, r.Findings, r.Signatures)
 			}
 		})
 	}
+	t.Run("another version of provenance", func(t *testing.T) {
+		v.recipe("")
+		for _, version := range []string{"v0.1", "v1.0", "v1.1", "v1/", "V1"} {
+			v.provenanceOf("https://slsa.dev/provenance/"+version, src)
+			r, err := v.check(byRecipe, builtFW, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantSigned(t, r, "provenance of a type that is not read here")
+		}
+	})
 	t.Run("policy", func(t *testing.T) {
 		v.recipe("")
 		v.provenance(src)
@@ -283,6 +307,31 @@ func TestProvenanceOfRecipe(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestUnreadableSigned: what the vendor delivered and nobody can read does not
+// hold; what the lab trusts and nobody can read is trouble.
+func TestUnreadableSigned(t *testing.T) {
+	v := newVendor(t)
+	v.write("junk", []byte("{"))
+	for _, signatures := range []string{
+		"  - {name: vendor, over: deployed, key: vendor.pub, bundle: junk}\n",
+		"  - {name: vendor, over: deployed, key: vendor.pub, bundle: none}\n",
+		"  - {name: vendor, over: deployed, key: vendor.pub, signature: delivery.yaml}\n",
+		"  - {name: vendor, over: deployed, key: vendor.pub, image: \"sha256:" + strings.Repeat("0", 64) + "\"}\n", // the image is a file
+	} {
+		r, err := v.check(byPath, signatures, "")
+		if err != nil {
+			t.Errorf("%s: %v", signatures, err)
+			continue
+		}
+		wantSigned(t, r, `"vendor" over`)
+	}
+	for _, key := range []string{"junk", "none"} {
+		if _, err := v.check(byPath, strings.Replace(vendorFW, "vendor.pub", key, 1), ""); err == nil {
+			t.Errorf("the key %q is taken", key)
+		}
+	}
 }
 
 // TestForgedSigners: stored evidence whose signatures do not satisfy its own

@@ -15,7 +15,8 @@ import (
 type Directory interface {
 	io.ReaderAt
 	io.Closer
-	Size() int64 // bytes
+	Size() int64    // bytes
+	Root() *os.Root // the directory, whatever its path leads to by now; Close closes it
 }
 
 // OpenDirectory reads a directory as the stream that the directory format lays

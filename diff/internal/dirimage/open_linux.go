@@ -75,6 +75,9 @@ func Open(path string) (*Image, error) {
 // Size returns the length of the stream in bytes.
 func (img *Image) Size() int64 { return img.size }
 
+// Root is the directory, whatever its path leads to by now. Close closes it.
+func (img *Image) Root() *os.Root { return img.root }
+
 // Close closes the directory.
 func (img *Image) Close() error {
 	img.mu.Lock()

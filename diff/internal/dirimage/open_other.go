@@ -5,6 +5,7 @@ package dirimage
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 )
 
@@ -20,3 +21,4 @@ func Open(path string) (*Image, error) {
 func (*Image) ReadAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 func (*Image) Size() int64                       { return 0 }
 func (*Image) Close() error                      { return nil }
+func (*Image) Root() *os.Root                    { return nil }
