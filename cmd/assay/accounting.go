@@ -17,14 +17,17 @@ import (
 )
 
 // stateEvidence makes the byte-accounting statement of an evidence folder whose
-// digests hold. What the report says of itself is believed as far as it does not
-// contradict itself; replaying it is the work of recheck.
+// digests hold, and whose report is what its ledger gives. Whether the ledger is
+// true of the images is the work of recheck.
 func stateEvidence(dir string) (*statement.Statement, error) {
 	if err := verify.CheckSums(dir); err != nil {
 		return nil, err
 	}
 	r, err := verify.ReadReport(dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := verify.CheckReport(dir, r); err != nil {
 		return nil, err
 	}
 	sums, err := os.ReadFile(filepath.Join(dir, verify.SumsFile)) // bounded by CheckSums

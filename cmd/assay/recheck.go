@@ -19,6 +19,9 @@ func (p *program) recheckCommand() *cobra.Command {
 		Long: `Replay the ledger of an evidence folder on both images with the trusted kernel:
 every claim, verdict and price must come out as recorded, and the report must be
 what the ledger gives under a built-in policy, or the one that --policy names.
+Evidence without a ledger, of a run that was stopped before it had one, accepts
+nothing and replays nothing: the images must be those that it records, by size
+and, where it has them, by digest.
 
 This is about the bytes. Signatures, the origin of the reference and the names of
 sections are taken as recorded, and so is that they are all there was: verify the
@@ -41,7 +44,11 @@ was changed, or cannot be parsed, or is about other images; 2 trouble`,
 			if err != nil {
 				return err
 			}
-			p.say(&output)("the evidence holds for the bytes: its ledger replays, and the report is what it gives")
+			if r.Ledger == "" {
+				p.say(&output)("the evidence is whole, and there is no ledger in it: no byte was accounted for, and nothing was replayed")
+			} else {
+				p.say(&output)("the evidence holds for the bytes: its ledger replays, and the report is what it gives")
+			}
 			return p.conclude(cmd, &verify.Outcome{Report: r}, &output, "")
 		},
 	}

@@ -26,10 +26,12 @@ passed. A rejected image is attested as loudly as an accepted one.
   assay verify --key cosign.pub --bundle firmware.assay.json firmware.bin
 
 EVIDENCE is a folder that --evidence made. Its digests must hold, and the
-statement names them, so that it stands for the whole folder. The report in it is
-taken as it is: replay evidence of others with assay recheck before you sign it.
-STATEMENT is a file with a statement that assay made, as from --statement-only.
-Nothing else is signed, and nothing is fetched or published.
+statement names them, so that it stands for the whole folder. Its report must be
+what its ledger gives and must not contradict itself; that the ledger is true of
+the images is not looked at here: replay evidence of others with assay recheck
+before you sign it. STATEMENT is a file with such a byte-accounting statement, as
+from --statement-only; it is taken at its word as far as it does not contradict
+itself. Nothing else is signed, and nothing is fetched or published.
 
 The key is a file: a private key that cosign generate-key-pair made, or one in
 PEM (PKCS #8, EC or PKCS #1) that is not encrypted. ECDSA P-256, P-384 and P-521,

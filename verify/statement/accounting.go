@@ -63,7 +63,8 @@ type ByteAccounting struct {
 	Rules    []Rule `json:"rules"`    // that explained differences, in the order of their first use
 
 	// Signatures are those that the run verified, with what it trusted for each,
-	// and Signers which of them had to hold.
+	// and Signers which of them had to hold. Over a side without a rule, all that
+	// have a name had to.
 	Signatures []Signature `json:"signatures"`
 	Signers    Signers     `json:"signers,omitzero"`
 
@@ -146,7 +147,7 @@ type Signature struct {
 	PredicateType string `json:"predicateType,omitempty"`
 	SignedAt      string `json:"signedAt,omitempty"` // RFC 3339, UTC
 
-	Steps []Step `json:"steps"` // of its verification
+	Steps []Step `json:"steps"` // of its verification: all nine, or none where there was nothing to verify
 }
 
 // An Input is a file that a signature depends on.
@@ -174,7 +175,7 @@ type SignerRule struct {
 
 // A Step is one step of a verification.
 type Step struct {
-	Name    string `json:"name"`
+	Name    string `json:"name"`    // parse, chain, SCT, log, time, signature, subject, identity and predicate, in this order
 	Outcome string `json:"outcome"` // pass, fail or not checked
 	Reason  string `json:"reason"`
 }
@@ -243,6 +244,9 @@ func (p *ByteAccounting) check() error {
 			return fmt.Errorf("the %s: %w", side.name, err)
 		}
 	}
+	if err := p.checkSignatures(); err != nil {
+		return err
+	}
 	if p.Verdict == Pass {
 		if why := p.against(); why != "" {
 			return fmt.Errorf("the verdict is PASS, but %s", why)
@@ -259,10 +263,13 @@ func (i *Image) check() error {
 		return errors.New("its size is negative")
 	}
 	if i.Origin != nil {
-		if o, err := read(i.Origin); err != nil {
+		o, err := read(i.Origin)
+		if err != nil {
 			return err
-		} else if _, ok := o.(map[string]any); !ok {
-			return errors.New("its origin is not an object")
+		}
+		object, _ := o.(map[string]any)
+		if kind, _ := object["kind"].(string); kind != "path" && kind != "pinned" && kind != "rebuilt" {
+			return errors.New("its origin is not an object of the kind path, pinned or rebuilt")
 		}
 	}
 	if len(i.Digest) == 0 {
@@ -294,37 +301,120 @@ func (p *ByteAccounting) against() string {
 	return p.unsigned()
 }
 
+// A side is what signatures are over, and the rule for them.
+type side struct {
+	name string
+	rule *SignerRule
+}
+
+func (s *Signers) sides() []side {
+	return []side{{"deployed", s.Deployed}, {"reference", s.Reference}, {"source", s.Source}}
+}
+
+// steps are the names of the steps of a verification, in their order.
+var steps = [...]string{"parse", "chain", "SCT", "log", "time", "signature", "subject", "identity", "predicate"}
+
+// checkSignatures refuses signatures and rules that contradict themselves.
+func (p *ByteAccounting) checkSignatures() error {
+	sides := p.Signers.sides()
+	for _, side := range sides {
+		if side.rule != nil && !side.rule.definite() {
+			return fmt.Errorf("signers.%s: it must have one of all, any and exactly, with at least one name", side.name)
+		}
+	}
+	for i := range p.Signatures {
+		s := &p.Signatures[i]
+		var err error
+		switch {
+		case !slices.ContainsFunc(sides, func(side side) bool { return side.name == s.Over }):
+			err = fmt.Errorf("it is over %.40q, not deployed, reference or source", s.Over)
+		case s.Name == "" && !s.Stranger:
+			err = errors.New("it has no name")
+		case s.Holds && s.Stranger:
+			err = errors.New("it holds, and is nobody's")
+		default:
+			err = s.checkSteps()
+		}
+		if err != nil {
+			return fmt.Errorf("signatures[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (r *SignerRule) definite() bool {
+	lists := 0
+	for _, l := range [][]string{r.All, r.Any, r.Exactly} {
+		if len(l) > 0 {
+			lists++
+		}
+	}
+	return lists == 1
+}
+
+func (s *Signature) checkSteps() error {
+	if len(s.Steps) == 0 && !s.Holds {
+		return nil
+	}
+	if len(s.Steps) != len(steps) {
+		return fmt.Errorf("it has %d steps of %d", len(s.Steps), len(steps))
+	}
+	for i, step := range s.Steps {
+		switch {
+		case step.Name != steps[i]:
+			return fmt.Errorf("its step %d is %.40q, not %s", i+1, step.Name, steps[i])
+		case step.Outcome != "pass" && step.Outcome != "fail" && step.Outcome != "not checked":
+			return fmt.Errorf("its step %s came to %.40q", step.Name, step.Outcome)
+		case !s.Holds || step.Outcome == "pass":
+		case step.Outcome == "fail":
+			return fmt.Errorf("it holds, and its step %s failed", step.Name)
+		case step.Name == "parse" || step.Name == "signature" || step.Name == "subject" || step.Name == "identity":
+			return fmt.Errorf("it holds, and its step %s did not pass", step.Name)
+		}
+	}
+	return nil
+}
+
 // unsigned says why the signatures do not satisfy the rules of signers.
 func (p *ByteAccounting) unsigned() string {
-	for _, side := range []struct {
-		name string
-		rule *SignerRule
-	}{{"deployed", p.Signers.Deployed}, {"reference", p.Signers.Reference}, {"source", p.Signers.Source}} {
+	for _, side := range p.Signers.sides() {
+		var named, holding []string
+		stranger := ""
+		for _, s := range p.Signatures {
+			switch {
+			case s.Over != side.name:
+				continue
+			case s.Holds:
+				holding = append(holding, s.Name)
+			case s.Stranger:
+				stranger = fmt.Sprintf("%.100q is of nobody who may have signed", s.Signed.Name)
+			}
+			if s.Name != "" {
+				named = append(named, s.Name)
+			}
+		}
 		r := side.rule
 		if r == nil {
-			continue
-		}
-		var holding []string
-		for _, s := range p.Signatures {
-			if s.Over == side.name && s.Holds {
-				holding = append(holding, s.Name)
-			}
-			if s.Over == side.name && s.Stranger && len(r.Exactly) > 0 {
-				return fmt.Sprintf("%q is of nobody who may have signed", s.Signed.Name)
-			}
+			r = &SignerRule{All: named}
 		}
 		holds := func(name string) bool { return slices.Contains(holding, name) }
 		for _, name := range slices.Concat(r.All, r.Exactly) {
 			if !holds(name) {
-				return fmt.Sprintf("the signature %q, which must hold, does not", name)
+				return fmt.Sprintf("the signature %.100q, which must hold, does not", name)
 			}
 		}
 		if len(r.Any) > 0 && !slices.ContainsFunc(r.Any, holds) {
 			return fmt.Sprintf("no signature over the %s holds, and one must", side.name)
 		}
+		if len(r.Exactly) == 0 {
+			continue
+		}
+		if stranger != "" {
+			return stranger
+		}
 		for _, name := range holding {
-			if len(r.Exactly) > 0 && !slices.Contains(r.Exactly, name) {
-				return fmt.Sprintf("%q signed too, and must not have", name)
+			if !slices.Contains(r.Exactly, name) {
+				return fmt.Sprintf("%.100q signed too, and must not have", name)
 			}
 		}
 	}

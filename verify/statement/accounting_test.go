@@ -68,6 +68,8 @@ func TestContradictions(t *testing.T) {
 		{"no tool", func(a *acc) { a.Tool.Name = "" }, "no name"},
 		{"nil reasons", func(a *acc) { a.Reasons = nil }, "lists"},
 		{"origin is no object", func(a *acc) { a.Reference.Origin = []byte(`"rebuilt"`) }, "origin"},
+		{"origin of no kind", func(a *acc) { a.Reference.Origin = []byte(`{"name":"x"}`) }, "origin"},
+		{"origin of another kind", func(a *acc) { a.Reference.Origin = []byte(`{"kind":"audited"}`) }, "origin"},
 		{"signature fails", func(a *acc) { a.Signatures[0].Holds = false }, "must hold"},
 		{"signature over another side", func(a *acc) { a.Signatures[0].Over = "reference" }, "must hold"},
 		{"any fails", func(a *acc) {
@@ -81,6 +83,44 @@ func TestContradictions(t *testing.T) {
 			a.Signatures[1].Name = "other"
 			a.Signers.Deployed = &statement.SignerRule{Exactly: []string{"vendor"}}
 		}, "signed too"},
+		{"no rule", func(a *acc) { a.Signers = statement.Signers{} }, ""},
+		{"no rule, signature fails", func(a *acc) { a.Signers, a.Signatures[0].Holds = statement.Signers{}, false }, "must hold"},
+		{"no rule for the source", func(a *acc) {
+			a.Signatures = append(a.Signatures, a.Signatures[0])
+			a.Signatures[1].Name, a.Signatures[1].Over, a.Signatures[1].Holds = "author", "source", false
+		}, "must hold"},
+		{"no rule, a stranger", func(a *acc) {
+			a.Signatures = append(a.Signatures, a.Signatures[0])
+			a.Signatures[1].Name, a.Signatures[1].Stranger, a.Signatures[1].Holds = "", true, false
+			a.Signers = statement.Signers{}
+		}, ""},
+		{"exactly, and a stranger", func(a *acc) {
+			a.Signatures = append(a.Signatures, a.Signatures[0])
+			a.Signatures[1].Name, a.Signatures[1].Stranger, a.Signatures[1].Holds = "", true, false
+			a.Signers.Deployed = &statement.SignerRule{Exactly: []string{"vendor"}}
+		}, "of nobody"},
+		{"a rule that asks nothing", func(a *acc) { a.Signers.Reference = &statement.SignerRule{} }, "one of all, any and exactly"},
+		{"two rules", func(a *acc) { a.Signers.Deployed.Any = []string{"vendor"} }, "one of all, any and exactly"},
+		{"over nothing", func(a *acc) { a.Signatures[0].Over = "build" }, `over "build"`},
+		{"no name", func(a *acc) { a.Signatures[0].Name = "" }, "no name"},
+		{"a stranger holds", func(a *acc) { a.Signatures[0].Stranger = true }, "nobody's"},
+		{"a failed step", func(a *acc) { a.Signatures[0].Steps[1].Outcome = "fail" }, "step chain failed"},
+		{"a step not checked", func(a *acc) { a.Signatures[0].Steps[6].Outcome = "not checked" }, "step subject did not pass"},
+		{"an outcome of its own", func(a *acc) { a.Signatures[0].Steps[1].Outcome = "passed" }, `came to "passed"`},
+		{"eight steps", func(a *acc) { a.Signatures[0].Steps = passed()[:8] }, "8 steps of 9"},
+		{"no steps", func(a *acc) { a.Signatures[0].Steps = []statement.Step{} }, "0 steps of 9"},
+		{"a step twice", func(a *acc) { a.Signatures[0].Steps[1].Name = "parse" }, "not chain"},
+		{"failed with a failed step", func(a *acc) {
+			a.Verdict, a.Reasons = statement.Fail, []string{"signature: it does not hold"}
+			a.Signatures[0].Holds, a.Signatures[0].Steps[1].Outcome = false, "fail"
+		}, ""},
+		{"failed without steps", func(a *acc) {
+			a.Verdict, a.Reasons = statement.Fail, []string{"signature: it is not there"}
+			a.Signatures[0].Holds, a.Signatures[0].Steps = false, []statement.Step{}
+		}, ""},
+		{"failed with a rule that asks nothing", func(a *acc) {
+			a.Verdict, a.Reasons, a.Signers.Source = statement.Fail, []string{"signature: it does not hold"}, &statement.SignerRule{}
+		}, "one of all, any and exactly"},
 		{"failed with reasons", func(a *acc) {
 			a.Verdict, a.Reasons = statement.Fail, []string{"findings of kind missing: 1"}
 			a.Totals.Missing = 9

@@ -84,15 +84,3 @@ func value(d *json.Decoder, whole []byte) (any, error) {
 	}
 	return t, err
 }
-
-// member follows keys, letter by letter, into a document that read built.
-func member(v any, keys ...string) any {
-	for _, key := range keys {
-		object, ok := v.(map[string]any)
-		if !ok {
-			return nil
-		}
-		v = object[key]
-	}
-	return v
-}
