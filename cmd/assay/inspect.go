@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,17 +55,12 @@ Exit codes: 0 laid out; 2 trouble; 3 a limit kept a layer closed`,
 				return nil
 			}
 			if output.format == "json" {
-				b, err := json.MarshalIndent(struct {
+				return report.JSON(p.stdout, struct {
 					Name   string     `json:"name"`
 					Size   int64      `json:"size"`
 					SHA256 string     `json:"sha256"`
 					Root   *diff.Node `json:"root"`
-				}{diff.Escape(img.Name), img.Size, tree.SHA256, tree}, "", "  ")
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(p.stdout, "%s\n", b)
-				return err
+				}{diff.Escape(img.Name), img.Size, tree.SHA256, tree})
 			}
 			fmt.Fprintf(p.stdout, "%s  %d bytes  sha256:%s\n", diff.Escape(img.Name), img.Size, tree.SHA256)
 			out := bufio.NewWriter(p.stdout)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,17 +85,12 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 				return nil
 			}
 			if output.format == "json" {
-				b, err := json.MarshalIndent(struct {
+				return report.JSON(p.stdout, struct {
 					Schema      string                 `json:"schema"`
 					Agree       bool                   `json:"agree"`
 					Build       reference.Rebuilt      `json:"build"`
 					Differences []reference.Difference `json:"differences"`
-				}{"assay.dev/rebuild/v1", res.Agree(), res.Build, append([]reference.Difference{}, res.Differences...)}, "", "  ")
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(p.stdout, "%s\n", b)
-				return err
+				}{"assay.dev/rebuild/v1", res.Agree(), res.Build, append([]reference.Difference{}, res.Differences...)})
 			}
 			for _, o := range res.Build.Outputs {
 				for i, b := range o.Builds {

@@ -18,6 +18,7 @@ import (
 	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/sandbox"
+	"github.com/assaylab/assay/verify/report"
 	"github.com/assaylab/assay/verify/signature"
 	"github.com/assaylab/assay/verify/trust"
 )
@@ -90,7 +91,7 @@ func (s interrupted) Error() string { return "interrupted: " + syscall.Signal(s)
 
 // fail prints an error, what to do about it, and returns the exit code.
 func (p *program) fail(err error) int {
-	fmt.Fprintf(p.stderr, "assay: error: %v\n", err)
+	fmt.Fprintf(p.stderr, "assay: error: %s\n", report.Clean(err.Error()))
 	code, hint := verify.ExitTrouble, ""
 	var usage *usageError
 	var limit *diff.LimitError
@@ -126,7 +127,7 @@ func (p *program) fail(err error) int {
 	case reference.Undecided(err):
 		code = verify.ExitUndecided
 		for _, line := range reference.Tail(err) {
-			fmt.Fprintf(p.stderr, "  | %s\n", line)
+			fmt.Fprintf(p.stderr, "  | %s\n", report.Clean(line))
 		}
 		hint = "the end of the build's log stands above; --out DIR keeps all of it"
 	case errors.As(err, &usage):
@@ -137,7 +138,7 @@ func (p *program) fail(err error) int {
 		hint = "read it with a user who may, or copy it"
 	}
 	if hint != "" {
-		fmt.Fprintf(p.stderr, "assay: hint: %s\n", hint)
+		fmt.Fprintf(p.stderr, "assay: hint: %s\n", report.Clean(hint))
 	}
 	return code
 }

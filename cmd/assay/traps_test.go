@@ -91,7 +91,16 @@ func TestTraps(t *testing.T) {
 		}, 2, "--certificate-identity "},
 		"empty identity": {func() []string {
 			return []string{"--bundle", signed(sigtest.Making{}), "--trusted-root", root, "--certificate-identity", "", "--certificate-oidc-issuer", sigtest.Issuer}
-		}, 2, "--certificate-identity "},
+		}, 2, "--certificate-identity\" flag: it must not be empty"},
+		"empty provenance": {func() []string {
+			return append(identity, "--bundle", signed(sigtest.Making{}), "--trusted-root", root, "--provenance-source=")
+		}, 2, "it must not be empty"},
+		"empty type": {func() []string {
+			return append(identity, "--bundle", signed(sigtest.Making{}), "--trusted-root", root, "--type", "")
+		}, 2, "it must not be empty"},
+		"two identities": {func() []string {
+			return append(identity, "--bundle", signed(sigtest.Making{}), "--trusted-root", root, "--certificate-identity", "x@x")
+		}, 2, "it is given twice"},
 		"subject without issuer": {func() []string {
 			return []string{"--bundle", signed(sigtest.Making{}), "--trusted-root", root, "--certificate-identity", sigtest.Identity}
 		}, 2, "--certificate-oidc-issuer "},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -92,7 +91,7 @@ network, a file that cannot be read or written, an option`,
 				return nil
 			}
 			if output.format == "json" {
-				return printJSON(p.stdout, c)
+				return report.JSON(p.stdout, c)
 			}
 			return showChange(p.stdout, c)
 		},
@@ -137,22 +136,13 @@ Exit codes: 0 shown; 2 the file cannot be read or is not a trusted root`,
 				return nil
 			}
 			if output.format == "json" {
-				return printJSON(p.stdout, l)
+				return report.JSON(p.stdout, l)
 			}
 			return showListing(p.stdout, l)
 		},
 	}
 	output.add(cmd.Flags(), report.Formats...)
 	return cmd
-}
-
-func printJSON(w io.Writer, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%s\n", b)
-	return err
 }
 
 func showChange(w io.Writer, c *trust.Change) error {

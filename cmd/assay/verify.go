@@ -1,14 +1,18 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/report"
@@ -20,6 +24,7 @@ func (p *program) verifyCommand() *cobra.Command {
 		output  outputFlags
 		req     signature.Request
 		network bool
+		timeout time.Duration
 		image   oci.Options
 	)
 	cmd := &cobra.Command{
@@ -34,7 +39,19 @@ func (p *program) verifyCommand() *cobra.Command {
 			if req.AsOf.IsZero() {
 				req.AsOf = time.Now()
 			}
+			ctx := cmd.Context()
 			ref, isImage, err := oci.ParseRef(args[0])
+			switch {
+			case timeout < 0:
+				return misuse(cmd, "--timeout must not be negative")
+			case timeout == 0 && isImage && ref.Network():
+				timeout = registryTimeout
+			}
+			if timeout > 0 {
+				var stop context.CancelFunc
+				ctx, stop = context.WithTimeoutCause(ctx, timeout, &diff.LimitError{Limit: "timeout", Detail: "not decided within " + timeout.String()})
+				defer stop()
+			}
 			switch {
 			case err != nil:
 				return err
@@ -42,13 +59,13 @@ func (p *program) verifyCommand() *cobra.Command {
 				if req.Artifact, err = signature.ParseArtifact(args[0]); err != nil {
 					return err
 				}
-				res, err := signature.Verify(cmd.Context(), req)
-				return p.answer(&output, res, res.OK, err, func() { report.Signature(p.stdout, &res) })
+				res, err := signature.Verify(ctx, req)
+				return p.answer(ctx, &output, res, res.OK, err, func(w io.Writer) { report.Signature(w, &res) })
 			case ref.Network() && !network:
 				return &usageError{fmt.Errorf("%s is in a registry, and nothing is fetched unless --network allows it", ref), "add --network, or copy the image into an OCI layout and give oci:DIR@sha256:HEX"}
 			}
-			res, err := verify.VerifyImage(cmd.Context(), ref, req, image)
-			return p.answer(&output, res, res.OK, err, func() { report.SignedImage(p.stdout, res) })
+			res, err := verify.VerifyImage(ctx, ref, req, image)
+			return p.answer(ctx, &output, res, res.OK, err, func(w io.Writer) { report.SignedImage(w, res) })
 		},
 	}
 	f := cmd.Flags()
@@ -62,32 +79,41 @@ func (p *program) verifyCommand() *cobra.Command {
 	f.BoolVar(&network, "network", false, "allow connections to the registry that ARTIFACT names")
 	f.BoolVar(&image.PlainHTTP, "plain-http", false, "allow a registry without TLS that is not on this machine")
 	f.BoolVar(&image.Keychain, "registry-credentials", false, "use the credentials that docker or podman login stored")
-	output.add(f, report.Formats...)
+	f.DurationVar(&timeout, "timeout", 0, "time for everything, as in 90s; 0 is no limit for files, and "+registryTimeout.String()+" for a registry")
+	f.StringVarP(&output.format, "output", "o", "text", "output format: "+strings.Join(report.Formats, " or "))
+	f.BoolVarP(&output.quiet, "quiet", "q", false, "print nothing but errors; the exit code says it all")
 	return cmd
 }
 
+// registryTimeout is the time for an image in a registry, where none is given: who
+// serves it must not decide how long this takes.
+const registryTimeout = 15 * time.Minute
+
 // answer shows an answer about signatures and keeps its exit code. With an error
 // there is none; JSON then holds what was found out before.
-func (p *program) answer(output *outputFlags, res any, ok bool, err error, text func()) error {
+func (p *program) answer(ctx context.Context, output *outputFlags, res any, ok bool, err error, text func(io.Writer)) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
 	var usage *signature.Error
 	began := err == nil || !errors.As(err, &usage) || !usage.Usage
 	if output.format == "json" && !output.quiet && began {
-		b, err := json.MarshalIndent(res, "", "  ")
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(p.stdout, "%s\n", b); err != nil {
+		if err := report.JSON(p.stdout, res); err != nil {
 			return err
 		}
 	}
 	if err != nil {
 		return err
 	}
+	if output.format != "json" && !output.quiet {
+		var b bytes.Buffer
+		text(&b)
+		if _, err := p.stdout.Write(b.Bytes()); err != nil {
+			return err
+		}
+	}
 	if !ok {
 		p.code = verify.ExitRejected
-	}
-	if output.format != "json" && !output.quiet {
-		text()
 	}
 	return nil
 }

@@ -3,12 +3,14 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/internal/strictjson"
 )
 
 // Formats lists the output formats by name.
@@ -29,6 +31,17 @@ func Write(w io.Writer, format string, r *verify.Report, s Style) error {
 		return verify.EncodeJSON(w, r)
 	}
 	return Unknown(format)
+}
+
+// JSON writes a value as EncodeJSON writes a report: indented, in printable
+// characters.
+func JSON(w io.Writer, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(strictjson.Printable(b), '\n'))
+	return err
 }
 
 // Unknown is the error about a format that is not one.

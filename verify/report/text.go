@@ -43,7 +43,7 @@ func text(w io.Writer, r *verify.Report, s Style) error {
 	p.findings(r)
 	p.explanations(r)
 	for _, n := range r.Notes {
-		p.line("note       %s %s: %s", n.Side, clean(n.Path), clean(n.Text))
+		p.line("note       %s %s: %s", clean(n.Side), clean(n.Path), clean(n.Text))
 	}
 	if len(r.Notes) > 0 {
 		p.line("")
@@ -98,7 +98,7 @@ func (p printer) signature(s *verify.Signature) {
 			who = "key sha256:" + t.SHA256
 		}
 	}
-	over := s.Over + " image"
+	over := clean(s.Over) + " image"
 	if s.Over == "source" {
 		over = "source"
 	}
@@ -148,7 +148,7 @@ func provenanceLine(v *provenance.Provenance) string {
 // Steps writes the step table of a signature.
 func Steps(w io.Writer, steps []signature.Step) {
 	for _, st := range steps {
-		fmt.Fprintf(w, "  %-10s %-12s %s\n", st.Name, st.Outcome, clean(st.Reason))
+		fmt.Fprintf(w, "  %-10s %-12s %s\n", clean(st.Name), st.Outcome, clean(st.Reason))
 	}
 }
 
@@ -335,7 +335,9 @@ func bytesOf(n int64) string {
 	return count(n) + " bytes"
 }
 
-// clean makes text from outside fit for a terminal.
+// Clean makes text from outside fit for a terminal.
+func Clean(s string) string { return clean(s) }
+
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' {
@@ -423,7 +425,7 @@ func one(w io.Writer, s *signature.Result) {
 func trust(in *signature.Input) string {
 	s := fmt.Sprintf("%s %s  sha256:%s", in.Kind, clean(in.Name), in.SHA256)
 	if in.Dated != "" {
-		s += "  dated " + in.Dated
+		s += "  dated " + clean(in.Dated)
 	}
 	if in.AgeDays != nil {
 		s += fmt.Sprintf(", %s old", plural(*in.AgeDays, "day"))
