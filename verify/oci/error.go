@@ -57,6 +57,13 @@ func isFinding(err error) bool {
 	return errors.As(err, &f)
 }
 
+// ofContent says that err is about what was read, a limit included, and not about
+// the reading.
+func ofContent(err error) bool {
+	var over *LimitError
+	return isFinding(err) || isRefusal(err) || errors.As(err, &over)
+}
+
 // oneLine makes a foreign text fit for a report: one line, no control characters,
 // bounded.
 func oneLine(s string) string {

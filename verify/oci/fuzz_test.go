@@ -90,6 +90,13 @@ func FuzzLayoutIndex(f *testing.F) {
 			}
 			return
 		}
+		named := map[string]bool{}
+		for _, s := range img.Signatures {
+			if named[s.Name] || s.Kind == "" || (s.Unread == "") != (s.Payload != nil) {
+				t.Fatalf("the candidate %+v", s)
+			}
+			named[s.Name] = true
+		}
 		if want := int64(len(fuzzedImage) + len("{}")); img.OK() && (img.Manifests != 1 || img.Blobs != 1 || img.Size != want) {
 			t.Fatalf("%+v", img)
 		}

@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -207,12 +209,20 @@ func (b *bench) openAs(digest string) (*oci.Image, error) {
 func names(img *oci.Image) string {
 	var b strings.Builder
 	for _, s := range img.Signatures {
-		b.WriteString(string(s.Kind) + " " + s.Name + " " + string(bytes.TrimSpace(s.Payload)) + "\n")
+		payload := string(bytes.TrimSpace(s.Payload))
+		switch {
+		case s.Unread != "":
+			payload = "unread: " + s.Unread
+		case !utf8.ValidString(payload):
+			payload = "binary"
+		}
+		b.WriteString(string(s.Kind) + " " + s.Name + " " + payload + "\n")
 	}
 	return b.String()
 }
 
 // outcome is what a test says of an answer: "ok", or where it went and the words.
+// An image beside which not everything was read is "ok (1 unread, 0 more)".
 func outcome(img *oci.Image, err error) string {
 	var trouble *oci.Error
 	var limit *oci.LimitError
@@ -225,8 +235,18 @@ func outcome(img *oci.Image, err error) string {
 		return "other: " + err.Error()
 	case !img.OK():
 		return "refused: " + strings.Join(img.Problems, "\n")
-	case len(img.Notes) > 0:
-		return "ok: " + strings.Join(img.Notes, "\n")
 	}
-	return "ok"
+	ok, unread := "ok", 0
+	for _, s := range img.Signatures {
+		if s.Unread != "" {
+			unread++
+		}
+	}
+	if unread > 0 || img.More > 0 {
+		ok = fmt.Sprintf("ok (%d unread, %d more)", unread, img.More)
+	}
+	if len(img.Notes) > 0 {
+		ok += ": " + strings.Join(img.Notes, "\n")
+	}
+	return ok
 }

@@ -29,27 +29,48 @@ const (
 // A layout is a directory as the OCI image layout specification has it. No link is
 // followed out of it, and only directories and regular files are read.
 type layout struct {
-	root    *os.Root
-	name    string // the directory's own name
-	entries []descriptor
+	root     *os.Root
+	name     string  // the directory's own name
+	entries  []entry // of index.json and of the indexes inside it
+	expanded map[digest]bool
+	cut      bool // entries are not all
 }
 
+// An entry is a descriptor in an index of the layout.
+type entry struct {
+	descriptor
+	depth int // of what it names; 1 in index.json
+}
+
+const layoutHint = "give a directory with oci-layout, index.json and blobs, as skopeo copy docker://… oci:DIR writes it"
+
 func openLayout(ref Ref) (source, error) {
-	const hint = "give a directory with oci-layout, index.json and blobs, as skopeo copy docker://… oci:DIR writes it"
-	l := &layout{name: filepath.Base(ref.dir)}
+	name := filepath.Base(ref.dir)
 	info, err := os.Stat(ref.dir)
 	if err == nil && !info.IsDir() {
-		return nil, trouble(hint, "%.200q is not a directory", l.name)
+		return nil, trouble(layoutHint, "%.200q is not a directory", name)
 	}
+	var root *os.Root
 	if err == nil {
-		l.root, err = os.OpenRoot(ref.dir)
+		root, err = os.OpenRoot(ref.dir)
 	}
 	if err != nil {
-		return nil, trouble(hint, "cannot read the layout %.200q: %v", l.name, plain(err))
+		return nil, trouble(layoutHint, "cannot read the layout %.200q: %v", name, plain(err))
+	}
+	defer root.Close()
+	return openRoot(root, ref)
+}
+
+// openRoot leaves root open, and needs it no longer.
+func openRoot(root *os.Root, ref Ref) (source, error) {
+	l := &layout{name: filepath.Base(ref.dir), expanded: map[digest]bool{}}
+	var err error
+	if l.root, err = root.OpenRoot("."); err != nil {
+		return nil, trouble(layoutHint, "cannot read the layout %.200q: %v", l.name, plain(err))
 	}
 	if err := l.begin(); err != nil {
 		l.close()
-		return nil, trouble(hint, "the layout %.200q cannot be read: %s", l.name, oneLine(plain(err).Error()))
+		return nil, trouble(layoutHint, "the layout %.200q cannot be read: %s", l.name, oneLine(plain(err).Error()))
 	}
 	return l, nil
 }
@@ -155,10 +176,40 @@ func (l *layout) open(_ context.Context, d digest, _ bool) (io.ReadCloser, strin
 }
 
 func (l *layout) named(ctx context.Context, r *reader) ([]descriptor, error) {
+	r.paying = &r.others // the indexes inside index.json may be of anyone
+	defer func() { r.paying = &r.own }()
+	if err := l.index(r); err != nil {
+		return nil, err
+	}
+	names := l.names(r.image)
+	if len(names) == 0 {
+		if err := l.expand(ctx, r); err != nil {
+			return nil, err
+		}
+		names = l.names(r.image)
+	}
+	switch {
+	case r.image == (digest{}):
+		return nil, trouble(l.holds(), "the layout %.200q is named without the digest of an image", l.name)
+	case len(names) > 0:
+		return names, nil
+	case l.cut: // by what others have put there
+		body, _, err := l.open(ctx, r.image, true)
+		if err == nil {
+			body.Close()
+			return []descriptor{{digest: r.image, size: -1}}, nil
+		}
+	}
+	return nil, trouble(l.holds(), "the layout %.200q has no image %s", l.name, r.image)
+}
+
+// index reads index.json, or what of it is within the limits.
+func (l *layout) index(r *reader) error {
 	raw, err := l.small("index.json", MaxManifest)
 	var over *LimitError
 	if errors.As(err, &over) {
-		return nil, err
+		l.missed(r, 1, "%s: what it names is not looked at", over.Msg)
+		return nil
 	}
 	var index *manifest
 	if err == nil {
@@ -167,50 +218,55 @@ func (l *layout) named(ctx context.Context, r *reader) ([]descriptor, error) {
 	if err == nil && !isIndex(index.mediaType) {
 		err = fmt.Errorf("it is of type %s", index.mediaType)
 	}
-	if errors.As(err, &over) {
-		return nil, err
-	}
 	if err != nil {
-		return nil, trouble("write the layout anew", "the index.json of the layout %.200q cannot be read: %s", l.name, oneLine(err.Error()))
+		return trouble("write the layout anew", "the index.json of the layout %.200q cannot be read: %s", l.name, oneLine(err.Error()))
 	}
-	if err := r.count(len(index.manifests)); err != nil {
-		return nil, err
+	if index.more > 0 {
+		l.missed(r, index.more, "index.json has %d entries more than the %d that are looked at", index.more, MaxDescriptors)
 	}
-	if err := l.list(ctx, r, index, 1, map[digest]bool{}); err != nil {
-		return nil, err
-	}
-	var names []descriptor
-	for _, d := range l.entries {
-		if d.digest == r.image {
-			names = append(names, d)
-		}
-	}
-	if len(names) > 0 {
-		return names, nil
-	}
-	if r.image == (digest{}) {
-		return nil, trouble(l.holds(), "the layout %.200q is named without the digest of an image", l.name)
-	}
-	return nil, trouble(l.holds(), "the layout %.200q has no image %s", l.name, r.image)
+	l.add(index, 1)
+	return nil
 }
 
-// list adds the entries of an index, and of the indexes inside it. An index that
-// cannot be read adds none; if it is of the image, the walk says so.
-func (l *layout) list(ctx context.Context, r *reader, index *manifest, depth int, seen map[digest]bool) error {
-	l.entries = append(l.entries, index.manifests...)
+func (l *layout) missed(r *reader, n int, format string, args ...any) {
+	l.cut = true
+	r.missed(n, format, args...)
+}
+
+func (l *layout) add(index *manifest, depth int) {
 	for _, d := range index.manifests {
-		if !isIndex(d.mediaType) || seen[d.digest] {
+		l.entries = append(l.entries, entry{d, depth})
+	}
+}
+
+// names are the entries that name the image.
+func (l *layout) names(image digest) (names []descriptor) {
+	for _, e := range l.entries {
+		if e.digest == image {
+			names = append(names, e.descriptor)
+		}
+	}
+	return names
+}
+
+// expand adds the entries of the indexes inside index.json. An index that cannot be
+// read adds none; if it is of the image, the walk says so. The image itself is left
+// to the walk, which has its own account.
+func (l *layout) expand(ctx context.Context, r *reader) error {
+	for i := 0; i < len(l.entries); i++ { // entries grows
+		e := l.entries[i]
+		if !isIndex(e.mediaType) || l.expanded[e.digest] || r.blamed[e.digest] || e.digest == r.image && !r.walked[e.digest] {
 			continue
 		}
-		seen[d.digest] = true
-		m, err := r.manifest(ctx, d, depth)
-		if isFinding(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := l.list(ctx, r, m, depth+1, seen); err != nil {
+		l.expanded[e.digest] = true
+		m, err := r.manifest(ctx, descriptor{digest: e.digest, size: -1}, e.depth)
+		switch {
+		case err == nil:
+			l.add(m, e.depth+1)
+		case isAbsent(err): // the sweep says so
+		case ofContent(err):
+			l.missed(r, 1, "the index %s in the layout is not looked into: %v", e.digest, err)
+		default:
 			return err
 		}
 	}
@@ -247,50 +303,62 @@ func (l *layout) holds() string {
 }
 
 func (l *layout) attached(ctx context.Context, r *reader) ([]attached, error) {
+	if err := l.expand(ctx, r); err != nil {
+		return nil, err
+	}
 	saved := false // by cosign, as one image and what belongs to it
-	for _, d := range l.entries {
-		kind := d.annotations[kindAnnotation]
-		saved = saved || d.digest == r.image && (kind == savedImage || kind == savedIndex)
+	for _, e := range l.entries {
+		kind := e.annotations[kindAnnotation]
+		saved = saved || e.digest == r.image && (kind == savedImage || kind == savedIndex)
 	}
 	var all []attached
-	for _, s := range []struct{ suffix, kind string }{{signatureSuffix, savedSignatures}, {attestationSuffix, savedAttestations}} {
+	for _, s := range []struct {
+		suffix, saved string
+		kind          Kind
+	}{
+		{signatureSuffix, savedSignatures, SimpleSigning},
+		{attestationSuffix, savedAttestations, Envelope},
+	} {
 		tag := r.image.tag() + s.suffix
-		for _, d := range l.entries {
+		for _, e := range l.entries {
 			label := ""
-			switch name := d.annotations[nameAnnotation]; {
+			switch name := e.annotations[nameAnnotation]; {
 			case name == tag || strings.HasSuffix(name, ":"+tag): // some tools write the whole name
 				label = tag
-			case saved && d.annotations[kindAnnotation] == s.kind:
-				label = s.kind
+			case saved && e.annotations[kindAnnotation] == s.saved:
+				label = s.saved
 			default:
 				continue
 			}
-			m, err := r.manifest(ctx, d, 1)
-			if isFinding(err) {
-				r.note("%s (%s) is no candidate: %v", label, d.digest, err)
-				continue
-			}
+			m, err := r.beside(ctx, fmt.Sprintf("%s (%s)", label, e.digest), e.digest, 1)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, attached{label, m})
+			if m != nil {
+				all = append(all, attached{label, s.kind, m})
+			}
 		}
 	}
 	var list []descriptor
-	for _, d := range l.entries {
-		if !isImage(d.mediaType) {
+	seen := map[digest]bool{r.image: true}
+	for _, e := range l.entries {
+		if !isManifest(e.mediaType) || seen[e.digest] || r.blamed[e.digest] {
 			continue
 		}
-		m, err := r.manifest(ctx, d, 1)
-		if err != nil && !isFinding(err) {
+		seen[e.digest] = true
+		m, err := r.manifest(ctx, descriptor{digest: e.digest, size: -1}, 1)
+		switch {
+		case err == nil && m.subject != nil && m.subject.digest == r.image:
+			list = append(list, e.descriptor)
+		case err == nil, isAbsent(err): // the sweep says so
+		case ofContent(err):
+			r.missed(1, "%s in the layout may refer to the image, and is not looked into: %v", e.digest, err)
+		default:
 			return nil, err
-		}
-		if err == nil && m.subject != nil && m.subject.digest == r.image {
-			list = append(list, d)
 		}
 	}
 	refs, err := r.referrers(ctx, list)
-	return distinct(append(all, refs...)), err
+	return append(all, refs...), err
 }
 
 // sweep hashes every file under blobs that was not read yet, whatever it belongs
@@ -298,9 +366,9 @@ func (l *layout) attached(ctx context.Context, r *reader) ([]attached, error) {
 func (l *layout) sweep(ctx context.Context, r *reader) error {
 	belongs := map[digest]bool{}
 	var order []digest
-	for _, d := range l.entries {
-		reached := []descriptor{d}
-		if m := r.parsed[d.digest]; m != nil {
+	for _, e := range l.entries {
+		reached := []descriptor{e.descriptor}
+		if m := r.parsed[e.digest]; m != nil {
 			reached = append(reached, m.descriptors()...)
 		}
 		for _, d := range reached {
@@ -313,6 +381,7 @@ func (l *layout) sweep(ctx context.Context, r *reader) error {
 	var strays, lost some
 	present := map[digest]bool{}
 	files := 0
+	var over *LimitError
 	err := fs.WalkDir(l.root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return trouble("make it readable", "cannot read %.200q in the layout %.200q: %v", path, l.name, plain(err))
@@ -321,7 +390,7 @@ func (l *layout) sweep(ctx context.Context, r *reader) error {
 			return err
 		}
 		if files++; files > MaxDescriptors {
-			return limit("the layout has more than %d files", MaxDescriptors)
+			return limit("it has more than %d files", MaxDescriptors)
 		}
 		place := strings.Split(path, "/")
 		switch {
@@ -351,7 +420,11 @@ func (l *layout) sweep(ctx context.Context, r *reader) error {
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case errors.As(err, &over): // the image itself is read
+		r.out.Notes = append(r.out.Notes, fmt.Sprintf("not every file of the layout is looked at: %v", over))
+		order = nil
+	case err != nil:
 		return err
 	}
 	for _, d := range order {

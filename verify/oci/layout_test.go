@@ -342,11 +342,11 @@ func TestHostileLayout(t *testing.T) {
 		{"payload tampered", func(b *bench) string {
 			flip(b.t, b.path(describe([]byte(attPiece.payload), "")["digest"].(string)), 3)
 			return ""
-		}, "is not what its name says", 3},
+		}, "is not what its name says", 4},
 		{"payload missing", func(b *bench) string {
 			check(b.t, os.Remove(b.path(describe([]byte(attPiece.payload), "")["digest"].(string))))
 			return ""
-		}, ".att, layer 1 (sha256:", 3},
+		}, "ok (1 unread, 0 more)", 4},
 		{"referrer of another image", func(b *bench) string {
 			check(b.t, layout.Path(b.dir).AppendImage(refer(b.t, bundlePiece.image(b.t), randomImage(b.t, 1))))
 			return ""
@@ -362,13 +362,13 @@ func TestHostileLayout(t *testing.T) {
 			tag := strings.Replace(b.digest(), ":", "-", 1)
 			b.addIndex(annotated(image(b), "org.opencontainers.image.ref.name", tag+".sig"))
 			return ""
-		}, "ok: sha256-", 4},
+		}, "ok", 7}, // its three layers: cosign would take them for signatures
 		{"image whose subject is itself, in words", func(b *bench) string {
 			// A digest cannot contain itself; the nearest is a referrer that is its own attachment.
 			d := b.putManifest(manifestType, fields{"config": b.put("{}", "a/b"), "layers": []any{b.put("own", bundleType)}})
 			b.addIndex(d, annotated(b.putManifest(indexType, fields{"manifests": []any{d}}), "org.opencontainers.image.ref.name", strings.Replace(d["digest"].(string), ":", "-", 1)+".sig"))
 			return d["digest"].(string)
-		}, "ok: sha256-", 0},
+		}, "ok", 1},
 
 		{"index that names itself", func(b *bench) string {
 			digest := "sha256:" + strings.Repeat("5", 64)
@@ -401,13 +401,13 @@ func TestHostileLayout(t *testing.T) {
 				b.addIndex(b.put(encode(b.t, manifestType, fields{"config": config, "layers": []any{}})+strings.Repeat(" ", oci.MaxManifest-1000+i), manifestType))
 			}
 			return ""
-		}, "limit: the manifests hold more than", 0},
+		}, "ok (0 unread, 2 more): sha256:", 4},
 		{"many files", func(b *bench) string {
 			for i := range oci.MaxDescriptors {
 				check(b.t, os.WriteFile(filepath.Join(b.dir, fmt.Sprint(i)), nil, 0o644))
 			}
 			return ""
-		}, "limit: the layout has more than 10000 files", 0},
+		}, "ok: not every file of the layout is looked at: it has more than 10000 files", 4},
 
 		{"deep", func(b *bench) string {
 			d := image(b)
@@ -440,7 +440,7 @@ func TestHostileLayout(t *testing.T) {
 			}
 			b.setIndex(all...)
 			return ""
-		}, "limit: a manifest has more than 10000 descriptors", 0},
+		}, "ok (0 unread, 1 more): index.json has 1 entries more than the 10000", 0},
 		{"many descriptors in many manifests", func(b *bench) string {
 			config := b.put("{}", "a/b")
 			for i := range 3 {
@@ -451,7 +451,7 @@ func TestHostileLayout(t *testing.T) {
 				b.addIndex(b.putManifest(manifestType, fields{"config": config, "layers": all, "annotations": map[string]string{"n": fmt.Sprint(i)}}))
 			}
 			return ""
-		}, "limit: the manifests name more than 10000 descriptors", 0},
+		}, "ok (0 unread, 1 more): sha256:", 4},
 		{"large manifest", func(b *bench) string {
 			d := b.put(encode(b.t, manifestType, fields{"config": b.put("{}", "a/b"), "layers": []any{}})+strings.Repeat(" ", oci.MaxManifest), manifestType)
 			b.addIndex(d)
@@ -460,7 +460,7 @@ func TestHostileLayout(t *testing.T) {
 		{"large index.json", func(b *bench) string {
 			check(b.t, os.Truncate(filepath.Join(b.dir, "index.json"), oci.MaxManifest+1))
 			return ""
-		}, "limit: index.json has more than", 0},
+		}, "ok (0 unread, 1 more): index.json has more than 4194304 bytes: what it names is not looked at", 0},
 		{"large layer that is a hole", func(b *bench) string {
 			layer := b.put("", "a/b")
 			layer["size"] = int64(oci.MaxBytes)
@@ -483,19 +483,19 @@ func TestHostileLayout(t *testing.T) {
 			}
 			b.addIndex(b.putManifest(manifestType, fields{"config": b.put("{}", "a/b"), "layers": all, "subject": image(b)}))
 			return ""
-		}, "limit: there are more than 256 signatures", 0},
+		}, "ok (0 unread, 5 more): there are 5 more signatures beside the image than the 256 that are looked at", 256},
 		{"large payload", func(b *bench) string {
 			layer := b.put("x", dsseType)
 			layer["size"] = oci.MaxPayload + 1
 			b.addIndex(b.putManifest(manifestType, fields{"config": b.put("{}", "a/b"), "layers": []any{layer}, "subject": image(b)}))
 			return ""
-		}, "layer 1 is said to have 16777217 bytes", 0},
+		}, "ok (1 unread, 0 more)", 5},
 		{"large payloads", func(b *bench) string {
 			layer := b.put("x", dsseType)
 			layer["size"] = oci.MaxPayload
 			b.addIndex(b.putManifest(manifestType, fields{"config": b.put("{}", "a/b"), "layers": []any{layer, layer, layer, layer, layer, layer, layer, layer, layer}, "subject": image(b)}))
 			return ""
-		}, "limit: the signatures beside the image have more than", 0},
+		}, "ok (9 unread, 0 more)", 13},
 		{"deep JSON", func(b *bench) string {
 			d := b.put(`{"schemaVersion":2,"x":`+strings.Repeat("[", 1<<20), manifestType)
 			b.addIndex(d)
@@ -511,7 +511,7 @@ func TestHostileLayout(t *testing.T) {
 			}
 			img, err := b.openAs(digest)
 			got := outcome(img, err)
-			if kind, _, ok := strings.Cut(c.want, ": "); ok && (kind == "ok" || kind == "refused" || kind == "limit" || kind == "error") {
+			if kind, _, ok := strings.Cut(c.want, ": "); ok && (strings.HasPrefix(kind, "ok") || kind == "refused" || kind == "limit" || kind == "error") {
 				if !strings.HasPrefix(got, c.want) {
 					t.Errorf("got  %.600s\nwant %s…", got, c.want)
 				}
@@ -520,6 +520,9 @@ func TestHostileLayout(t *testing.T) {
 			}
 			if err == nil && len(img.Signatures) != c.count {
 				t.Errorf("%d candidates, want %d:\n%s", len(img.Signatures), c.count, names(img))
+			}
+			if c.name == "many files" && strings.Contains(got, "are not in the layout") {
+				t.Errorf("what was not looked for is not there: %.600s", got)
 			}
 			if c.name == "deep and wide" && img.Manifests != oci.MaxDepth {
 				t.Errorf("%d manifests are counted", img.Manifests)

@@ -71,6 +71,8 @@ type descriptor struct {
 	size        int64 // bytes; -1: not stated
 	foreign     bool  // has urls: the content may be elsewhere
 	annotations map[string]string
+
+	artifactType string // of the manifest that it names, as whoever wrote the descriptor says
 }
 
 // A manifest is an image manifest or an index, with what assay needs of it.
@@ -82,6 +84,9 @@ type manifest struct {
 	layers    []descriptor // of an image
 	manifests []descriptor // of an index
 	subject   *descriptor  // nil: none
+	more      int          // descriptors left out, beyond MaxDescriptors
+
+	artifactType string
 }
 
 // descriptors are all that m reaches: its config and layers, or its manifests.
@@ -95,14 +100,10 @@ func (m *manifest) descriptors() []descriptor {
 // parseManifest reads an image manifest or an index. The media types are those that
 // name it: of its descriptor, and of the reply of a registry. Empty ones and, from
 // a registry, such as are of no manifest say nothing; the others and the manifest's
-// own must agree. Other errors than a *LimitError are findings.
+// own must agree. Errors are findings.
 func parseManifest(raw []byte, described, served string) (*manifest, error) {
 	m := &manifest{size: int64(len(raw))}
 	if err := m.parse(raw, described, served); err != nil {
-		var over *LimitError
-		if errors.As(err, &over) {
-			return nil, over
-		}
 		return nil, found("it cannot be read as a manifest: %s", oneLine(err.Error()))
 	}
 	return m, nil
@@ -119,7 +120,8 @@ func (m *manifest) parse(raw []byte, described, served string) error {
 			dec := json.NewDecoder(bytes.NewReader(v))
 			return strictjson.ReadArray(dec, math.MaxInt, func() error {
 				if n++; n > MaxDescriptors {
-					return limit("a manifest has more than %d descriptors", MaxDescriptors)
+					m.more++
+					return strictjson.Skip(dec)
 				}
 				var v json.RawMessage
 				if err := dec.Decode(&v); err != nil {
@@ -152,6 +154,7 @@ func (m *manifest) parse(raw []byte, described, served string) error {
 		"layers":        list(&m.layers),
 		"manifests":     list(&m.manifests),
 		"subject":       one(&m.subject),
+		"artifactType":  func(v []byte) error { return json.Unmarshal(v, &m.artifactType) },
 		"fsLayers":      old,
 		"blobs":         old,
 	})
@@ -210,10 +213,11 @@ func parseDescriptor(raw []byte) (descriptor, error) {
 	sum, data := "", ""
 	var size *int64
 	err := object(raw, map[string]func([]byte) error{
-		"mediaType": func(v []byte) error { return json.Unmarshal(v, &d.mediaType) },
-		"digest":    func(v []byte) error { return json.Unmarshal(v, &sum) },
-		"size":      func(v []byte) error { return json.Unmarshal(v, &size) },
-		"data":      func(v []byte) error { return json.Unmarshal(v, &data) },
+		"mediaType":    func(v []byte) error { return json.Unmarshal(v, &d.mediaType) },
+		"digest":       func(v []byte) error { return json.Unmarshal(v, &sum) },
+		"size":         func(v []byte) error { return json.Unmarshal(v, &size) },
+		"data":         func(v []byte) error { return json.Unmarshal(v, &data) },
+		"artifactType": func(v []byte) error { return json.Unmarshal(v, &d.artifactType) },
 		"urls": func(v []byte) error {
 			dec := json.NewDecoder(bytes.NewReader(v))
 			return strictjson.ReadArray(dec, maxKeys, func() error {

@@ -26,24 +26,35 @@
 //
 // # Signature material
 //
-// Candidates are the layers of a known media type (see [Kind]) of, in this order,
+// Candidates are layers of, in this order,
 //
 //  1. the manifest at the tag sha256-HEX.sig,
 //  2. the manifest at the tag sha256-HEX.att,
-//  3. each manifest whose own subject is the image, by digest: what the referrers
-//     API and the fallback tag sha256-HEX list. What the list says of an entry
-//     besides its digest, size and media type is not believed.
+//  3. each manifest that refers to the image: in a registry what the referrers API
+//     and the fallback tag sha256-HEX list, in a layout those whose own subject is
+//     the image. Of what a list says of an entry its digest is used, and an
+//     artifactType that says signature.
+//
+// An index in one of these places stands for every manifest inside it. A layer of a
+// known media type (see [Kind]) is a candidate of that kind wherever it is found.
+// cosign takes a layer of any type at its tags, and so every other layer is a
+// candidate there too: [SimpleSigning] at .sig and in a referrer of the type
+// application/vnd.dev.cosign.artifact.sig.v1+json, [Envelope] at .att and in one of
+// ….att.v1+json. Referrers of other types (SBOMs) are counted in a note.
 //
 // In a layout tags are annotations org.opencontainers.image.ref.name, or the kinds
 // that "cosign save" writes beside an image; referrers are looked for among all
 // manifests of index.json and of the indexes inside it.
 //
-// Anyone who can push to a repository can put material beside an image. So material
-// that is missing, tampered with or about another image does not refuse the image:
-// it is no candidate, and a line in [Image].Notes says so. An image whose only
-// signature is lost that way has no signature, and whoever requires one refuses it.
-// The same holds for other images in the same layout, unless a blob is there and is
-// not what its name says.
+// Anyone who can push to a repository can put material beside an image. So nothing
+// of it refuses the image or leaves it undecided, and nothing of it is passed over
+// in silence: a candidate whose payload is missing, tampered with or over a limit is
+// among [Image].Signatures with the reason why it is Unread; what is left out there,
+// and each manifest that is there and cannot be read, is counted in [Image].More; a
+// manifest that is not there is a line in [Image].Notes. Who demands one signature
+// looks at the payloads; who demands that nobody else has signed must see none
+// Unread and no More. In a layout, other images are beside the image too; but a blob
+// that is there and is not what its name says refuses the layout.
 //
 // # Network
 //
@@ -57,25 +68,32 @@
 // # Errors
 //
 // [*Error]: the image cannot be read or is not there. [*LimitError]: a limit below
-// leaves the question open. What ctx ended is ctx's error. In each case there is no
-// Image.
+// leaves the question open whether the image is whole. What ctx ended is ctx's
+// error. In each case there is no Image.
 package oci
 
 import (
 	"context"
 	"fmt"
+	"os"
 )
 
-// Limits. More of anything is a [*LimitError].
+// Limits. More of anything in what the digest itself reaches is a [*LimitError]. The
+// manifests beside the image have the same limits once more, for all of them
+// together; more than those is counted in [Image].More.
 const (
-	MaxManifest    = 4 << 20   // bytes of a manifest, an index, or a page of a list
-	MaxManifests   = 16 << 20  // bytes of all manifests
-	MaxDepth       = 8         // indexes inside each other, the innermost manifest included
-	MaxDescriptors = 10_000    // descriptors in all manifests; also files of a layout
-	MaxCandidates  = 256       // signatures
-	MaxPayload     = 16 << 20  // bytes of a signature's payload
-	MaxPayloads    = 128 << 20 // bytes of all payloads
-	MaxBytes       = 64 << 30  // bytes hashed
+	MaxManifest    = 4 << 20  // bytes of a manifest, an index, or a page of a list
+	MaxManifests   = 16 << 20 // bytes of all manifests
+	MaxDepth       = 8        // indexes inside each other, the innermost manifest included
+	MaxDescriptors = 10_000   // descriptors in all manifests; also files of a layout that are hashed
+	MaxBytes       = 64 << 30 // bytes hashed
+)
+
+// Limits on signature material. No error comes of them.
+const (
+	MaxCandidates = 256       // signatures; the others are counted in [Image].More
+	MaxPayload    = 16 << 20  // bytes of a signature's payload; of a larger one [Signature].Unread says so
+	MaxPayloads   = 128 << 20 // bytes read of all payloads; likewise
 )
 
 // Options say what a registry may be asked. The zero value is the strictest, and
@@ -102,6 +120,9 @@ type Image struct {
 	Problems   []string    `json:"problems,omitempty"`
 	Notes      []string    `json:"notes,omitempty"`
 	Signatures []Signature `json:"signatures,omitempty"`
+	// More is how many signatures, and manifests that may hold some, lie beside the
+	// image and are not among Signatures; 0: all are.
+	More int `json:"more,omitempty"`
 }
 
 // OK says that the image is whole: everything it reaches is there, and is what its
@@ -117,22 +138,24 @@ const (
 	// what vouches for it are annotations: dev.cosignproject.cosign/signature and
 	// dev.sigstore.cosign/{certificate,chain,bundle,rfc3161timestamp}.
 	SimpleSigning Kind = "simplesigning"
-	// Envelope: Payload is a DSSE envelope (application/vnd.dsse.envelope.v1+json), as
-	// a rule with an in-toto statement; annotations as for SimpleSigning.
+	// Envelope: Payload is a DSSE envelope (application/vnd.dsse.envelope.v1+json or
+	// application/vnd.in-toto+json), as a rule with an in-toto statement; annotations
+	// as for SimpleSigning.
 	Envelope Kind = "dsse"
 	// Bundle: Payload is a sigstore bundle of any version (application/vnd.dev.sigstore.bundle…).
 	Bundle Kind = "bundle"
 )
 
 // A Signature is a candidate: material that somebody put beside an image. Nothing
-// of it has been verified but that Payload has Digest.
+// of it has been verified but that Payload has Digest, unless it is Unread.
 type Signature struct {
-	Name        string            `json:"name"` // where it was found
-	Kind        Kind              `json:"kind"`
-	MediaType   string            `json:"media_type"`
-	Digest      string            `json:"digest"` // of Payload
-	Payload     []byte            `json:"-"`      // at most MaxPayload bytes
-	Annotations map[string]string `json:"-"`      // of the layer's descriptor
+	Name        string            `json:"name"`             // where it was found; no two of an image have the same
+	Kind        Kind              `json:"kind"`             // never empty
+	MediaType   string            `json:"media_type"`       // of the layer, which says any; one line
+	Digest      string            `json:"digest"`           // of Payload
+	Unread      string            `json:"unread,omitempty"` // why there is no Payload
+	Payload     []byte            `json:"-"`                // at most MaxPayload bytes; nil if Unread
+	Annotations map[string]string `json:"-"`                // of the layer's descriptor
 }
 
 // Open reads the image that ref names, and the signature material beside it. An
@@ -145,6 +168,31 @@ func Open(ctx context.Context, ref Ref, opts Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	return read(ctx, src, ref)
+}
+
+func open(ctx context.Context, ref Ref, opts Options) (source, error) {
+	if ref.registry != nil {
+		return openRegistry(ctx, ref, opts)
+	}
+	return openLayout(ref)
+}
+
+// OpenRoot is [Open] for a layout that is open already: root is its directory,
+// whatever the path in ref leads to by now, and stays open. ref, which names a
+// layout, says which image, and names the layout in the answer.
+func OpenRoot(ctx context.Context, root *os.Root, ref Ref) (*Image, error) {
+	if ref.dir == "" {
+		return nil, trouble(refHint, "no image in a layout is named")
+	}
+	src, err := openRoot(root, ref)
+	if err != nil {
+		return nil, err
+	}
+	return read(ctx, src, ref)
+}
+
+func read(ctx context.Context, src source, ref Ref) (*Image, error) {
 	defer src.close()
 	r := newReader(src, ref)
 	if err := r.read(ctx); err != nil {
@@ -154,11 +202,4 @@ func Open(ctx context.Context, ref Ref, opts Options) (*Image, error) {
 		return nil, err
 	}
 	return r.done(), nil
-}
-
-func open(ctx context.Context, ref Ref, opts Options) (source, error) {
-	if ref.registry != nil {
-		return openRegistry(ctx, ref, opts)
-	}
-	return openLayout(ref)
 }

@@ -28,6 +28,7 @@ type source interface {
 // attached is a manifest that is said to hold signatures of the image.
 type attached struct {
 	name string
+	kind Kind // of layers whose media type says nothing; "" if they are no signatures
 	*manifest
 }
 
@@ -50,21 +51,29 @@ type reader struct {
 	blamed  map[digest]bool      // named in a problem
 	buf     []byte
 
-	descriptors int
-	manifests   int64 // bytes
-	payloads    int64 // bytes
-	bytes       int64 // hashed, whatever came of it
+	own, others account  // of the image, and of what lies beside it
+	paying      *account // one of them
+	payloads    int64    // bytes read
+	bytes       int64    // hashed, whatever came of it
 	problems    int
 	notes       int
 }
 
+// An account is what manifests have cost.
+type account struct {
+	descriptors int
+	manifests   int64 // bytes read
+}
+
 func newReader(src source, ref Ref) *reader {
-	return &reader{
+	r := &reader{
 		src: src, image: ref.sum,
 		out:    Image{Ref: ref.Name(), Digest: ref.sum.String()},
 		hashed: map[content]int64{}, parsed: map[digest]*manifest{}, walked: map[digest]bool{}, counted: map[digest]bool{}, blamed: map[digest]bool{},
 		buf: make([]byte, 128<<10),
 	}
+	r.paying = &r.own
+	return r
 }
 
 func (r *reader) read(ctx context.Context) error {
@@ -80,14 +89,13 @@ func (r *reader) read(ctx context.Context) error {
 	if m := r.parsed[r.image]; m != nil {
 		r.out.MediaType = m.mediaType
 	}
+	r.paying = &r.others
 	beside, err := r.src.attached(ctx, r)
 	if err != nil {
 		return err
 	}
-	for _, a := range beside {
-		if err := r.collect(ctx, a); err != nil {
-			return err
-		}
+	if err := r.collect(ctx, beside); err != nil {
+		return err
 	}
 	return r.src.sweep(ctx, r)
 }
@@ -112,6 +120,13 @@ func (r *reader) note(format string, args ...any) {
 	if r.notes++; r.notes <= maxNamed {
 		r.out.Notes = append(r.out.Notes, fmt.Sprintf(format, args...))
 	}
+}
+
+// missed is a note about n signatures, or manifests that may hold some, which are
+// there and are not looked at.
+func (r *reader) missed(n int, format string, args ...any) {
+	r.out.More += n
+	r.note(format, args...)
 }
 
 func (r *reader) done() *Image {
@@ -202,8 +217,14 @@ func (r *reader) manifest(ctx context.Context, d descriptor, depth int) (*manife
 		}
 		return m, nil
 	}
+	if err := r.pay(0, 0); err != nil {
+		return nil, err // before anything is read
+	}
 	var raw bytes.Buffer
 	served, err := r.hash(ctx, d, true, &raw)
+	if over := r.pay(0, raw.Len()); err == nil {
+		err = over
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -215,26 +236,33 @@ func (r *reader) parse(raw []byte, sum digest, described, served string) (*manif
 	if m := r.parsed[sum]; m != nil {
 		return m, nil
 	}
-	if r.manifests += int64(len(raw)); r.manifests > MaxManifests {
-		return nil, limit("the manifests hold more than %d bytes together", MaxManifests)
-	}
 	m, err := parseManifest(raw, described, served)
 	if err != nil {
 		return nil, err
 	}
+	if m.more > 0 {
+		return nil, limit("a manifest has more than %d descriptors", MaxDescriptors)
+	}
 	m.digest = sum
-	if err := r.count(len(m.descriptors())); err != nil {
+	if err := r.pay(len(m.descriptors()), 0); err != nil {
 		return nil, err
 	}
 	r.parsed[sum] = m
 	return m, nil
 }
 
-// count is called for the descriptors of every manifest and list that is read.
-func (r *reader) count(n int) error {
-	if r.descriptors += n; r.descriptors > MaxDescriptors {
+// pay is called for every manifest that is read, whatever comes of it. Descriptors
+// that go beyond the limit are not taken in, and cost nothing.
+func (r *reader) pay(descriptors, bytes int) error {
+	a := r.paying
+	a.manifests += int64(bytes)
+	switch {
+	case a.manifests > MaxManifests:
+		return limit("the manifests hold more than %d bytes together", MaxManifests)
+	case a.descriptors > MaxDescriptors-descriptors:
 		return limit("the manifests name more than %d descriptors together", MaxDescriptors)
 	}
+	a.descriptors += descriptors
 	return nil
 }
 

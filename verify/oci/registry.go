@@ -131,6 +131,20 @@ type statusError struct {
 func (e *statusError) Error() string { return e.err.Msg }
 func (e *statusError) Unwrap() error { return &e.err }
 
+// isRefusal says that a registry will not serve what is asked for, whoever asks and
+// whenever: a digest that it does not understand, content under quarantine.
+func isRefusal(err error) bool {
+	var status *statusError
+	if !errors.As(err, &status) || status.code/100 != 4 {
+		return false
+	}
+	switch status.code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	}
+	return true
+}
+
 func (g *registry) at(kind, identifier string) *url.URL { return g.base.JoinPath(kind, identifier) }
 
 func (g *registry) open(ctx context.Context, d digest, isManifest bool) (io.ReadCloser, string, error) {
@@ -210,14 +224,17 @@ func (g *registry) holds(ctx context.Context) string {
 
 func (g *registry) attached(ctx context.Context, r *reader) ([]attached, error) {
 	var all []attached
-	for _, suffix := range []string{signatureSuffix, attestationSuffix} {
-		tag := r.image.tag() + suffix
+	for _, s := range []struct {
+		suffix string
+		kind   Kind
+	}{{signatureSuffix, SimpleSigning}, {attestationSuffix, Envelope}} {
+		tag := r.image.tag() + s.suffix
 		m, err := g.tagged(ctx, r, tag)
 		if err != nil {
 			return nil, err
 		}
 		if m != nil {
-			all = append(all, attached{tag, m})
+			all = append(all, attached{tag, s.kind, m})
 		}
 	}
 	list, err := g.referrers(ctx, r)
@@ -233,7 +250,7 @@ func (g *registry) attached(ctx context.Context, r *reader) ([]attached, error) 
 		list = append(list, m.manifests...)
 	}
 	refs, err := r.referrers(ctx, list)
-	return distinct(append(all, refs...)), err
+	return append(all, refs...), err
 }
 
 // tagged reads the manifest at a tag, or nil.
@@ -246,24 +263,23 @@ func (g *registry) tagged(ctx context.Context, r *reader, tag string) (*manifest
 		return nil, err
 	}
 	defer body.Close()
-	raw, sum, err := g.whole(ctx, r, body, "the manifest at the tag "+tag)
+	raw, sum, err := g.whole(ctx, r, body)
 	if err != nil {
-		return nil, err
+		return r.readable(tag, nil, err)
 	}
 	m, err := r.parse(raw, sum, "", served)
-	if isFinding(err) {
-		r.note("%s (%s) is no candidate: %v", tag, sum, err)
-		return nil, nil
-	}
-	return m, err
+	return r.readable(fmt.Sprintf("%s (%s)", tag, sum), m, err)
 }
 
 // whole reads a manifest whose digest nobody knows yet.
-func (g *registry) whole(ctx context.Context, r *reader, body io.Reader, role string) ([]byte, digest, error) {
+func (g *registry) whole(ctx context.Context, r *reader, body io.Reader) ([]byte, digest, error) {
 	var raw bytes.Buffer
 	n, sum, err := r.sum(ctx, body, digest{alg: "sha256"}, MaxManifest, &raw)
 	if err == nil && n > MaxManifest {
-		err = limit("%s has more than %d bytes", role, MaxManifest)
+		err = limit("it has more than %d bytes", MaxManifest)
+	}
+	if over := r.pay(0, raw.Len()); err == nil {
+		err = over
 	}
 	return raw.Bytes(), sum, err
 }
@@ -284,22 +300,26 @@ func (g *registry) referrers(ctx context.Context, r *reader) ([]descriptor, erro
 		if err != nil {
 			return nil, err
 		}
-		raw, _, err := g.whole(ctx, r, resp.Body, "the list of referrers")
+		raw, _, err := g.whole(ctx, r, resp.Body)
 		resp.Body.Close()
+		var over *LimitError
+		if errors.As(err, &over) {
+			r.missed(1, "a list of referrers is not looked at: %v", over)
+			return list, nil
+		}
 		if err != nil {
 			return nil, err
 		}
 		page, err := parseManifest(raw, ociIndex, "")
-		if isFinding(err) {
+		if err != nil {
 			return nil, trouble(statusHint(0), "the list of referrers that the registry %s gives: %s", g.host, err)
 		}
-		if err != nil {
-			return nil, err
+		fit := min(len(page.manifests), MaxDescriptors-len(list))
+		list = append(list, page.manifests[:fit]...)
+		if more := page.more + len(page.manifests) - fit; more > 0 {
+			r.missed(more, "the list of referrers has more than %d entries, and the others are not looked at", MaxDescriptors)
+			return list, nil
 		}
-		if err := r.count(len(page.manifests)); err != nil {
-			return nil, err
-		}
-		list = append(list, page.manifests...)
 		next := nextPage.FindStringSubmatch(resp.Header.Get("Link"))
 		if next == nil {
 			return list, nil
@@ -311,7 +331,8 @@ func (g *registry) referrers(ctx context.Context, r *reader) ([]descriptor, erro
 		to.Scheme = at.Scheme
 		at = to
 	}
-	return nil, limit("the list of referrers has more than %d pages", maxPages)
+	r.missed(1, "the list of referrers has more than %d pages, and the others are not looked at", maxPages)
+	return list, nil
 }
 
 var nextPage = regexp.MustCompile(`^\s*<([^>]*)>\s*;\s*rel="?next"?`)
