@@ -48,6 +48,11 @@
 //     matches when one of its sha256, sha384 and sha512 digests is the
 //     artifact's and none of them is another; a key that occurs twice, in any
 //     letter case, is refused.
+//   - A statement that exists to give a verdict must give a favourable one, and one
+//     that claims to be provenance must be readable as such.
+//   - Keys, certificates, log bodies and time stamps of the adversary's are looked at
+//     for their size before a library verifies with them: that of an RSA modulus
+//     decides whether it takes microseconds or hours.
 //   - What is signed is bound to Result.Artifact.SHA256. A caller that reads the
 //     artifact again compares that digest with what it read.
 //
@@ -72,7 +77,7 @@
 // # Errors
 //
 // A signature that is bad, absent or about something else is a Result that is
-// not OK and no error. An [Error] says that there is no answer: [Trouble] when
+// not OK and no error, also where a limit leaves open what it is about. An [Error] says that there is no answer: [Trouble] when
 // an input cannot be read or the request cannot be asked, [Limit] when a stated
 // limit leaves the question open.
 package signature
