@@ -353,7 +353,8 @@ func judgeSignatures(r *Report, d *Delivery, recipe *reference.Recipe, signature
 // isProvenance says whether a predicate type is of the family of SLSA provenance,
 // in whatever version and spelling.
 func isProvenance(predicateType string) bool {
-	return strings.Contains(strings.ToLower(predicateType), "slsa.dev/provenance")
+	family := strings.ToLower(predicateType)
+	return strings.Contains(family, "slsa.dev/provenance") || strings.Contains(family, "in-toto.io/provenance")
 }
 
 // builtFrom says whether the source that a provenance names is one of the

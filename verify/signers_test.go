@@ -281,8 +281,11 @@ func TestProvenanceOfRecipe(t *testing.T) {
 	}
 	t.Run("another version of provenance", func(t *testing.T) {
 		v.recipe("")
-		for _, version := range []string{"v0.1", "v1.0", "v1.1", "v1/", "V1"} {
-			v.provenanceOf("https://slsa.dev/provenance/"+version, src)
+		for _, predicateType := range []string{
+			"https://slsa.dev/provenance/v0.1", "https://slsa.dev/provenance/v1.0", "https://slsa.dev/provenance/v1/",
+			"HTTPS://SLSA.dev/Provenance/V1", "https://in-toto.io/Provenance/v0.1",
+		} {
+			v.provenanceOf(predicateType, src)
 			r, err := v.check(byRecipe, builtFW, "")
 			if err != nil {
 				t.Fatal(err)

@@ -48,6 +48,13 @@ func kindOfArtifact(types ...string) Kind {
 	return ""
 }
 
+// isNotary says whether a layer is a signature of the Notary Project (its
+// specification, signature-specification.md): others verify it.
+func (m *manifest) isNotary(layer descriptor) bool {
+	return slices.Contains(m.types(), "application/vnd.cncf.notary.signature") ||
+		layer.mediaType == "application/jose+json" || layer.mediaType == "application/cose"
+}
+
 // readable is m, or nil if err says that m cannot be read. Whatever is there could
 // hold signatures for a reader that is less strict.
 func (r *reader) readable(name string, m *manifest, err error) (*manifest, error) {
@@ -179,6 +186,9 @@ func (r *reader) collect(ctx context.Context, beside []attached) error {
 			if kind == "" {
 				kind = a.kind
 			}
+			if kind == "" && a.isNotary(d) {
+				kind = Other
+			}
 			if kind == "" {
 				continue
 			}
@@ -190,9 +200,12 @@ func (r *reader) collect(ctx context.Context, beside []attached) error {
 			case len(r.out.Signatures) == MaxCandidates:
 				more++
 			default:
-				s, err := r.signature(ctx, d)
-				if err != nil {
-					return err
+				s := Signature{MediaType: oneLine(d.mediaType), Digest: d.digest.String(), Unread: "it is of the Notary Project, whose signatures are not verified here"}
+				if kind != Other {
+					var err error
+					if s, err = r.signature(ctx, d); err != nil {
+						return err
+					}
 				}
 				s.Name, s.Kind = fmt.Sprintf("%s, layer %d", name, i+1), kind
 				r.out.Signatures = append(r.out.Signatures, s)
@@ -212,7 +225,7 @@ func (r *reader) collect(ctx context.Context, beside []attached) error {
 		r.missed(more, "there are %d more signatures beside the image than the %d that are looked at", more, MaxCandidates)
 	}
 	if others.n > 0 {
-		r.note("%d referrers of the image are of other types, and hold no signature: %s", others.n, &others)
+		r.note("%d referrers of the image are of other types, and are not looked into: %s", others.n, &others)
 	}
 	return nil
 }

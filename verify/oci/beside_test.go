@@ -151,10 +151,15 @@ func TestCandidates(t *testing.T) {
 			b.addIndex(d)
 			return []string{"bundle referrer " + digestOf(d) + ", layer 1 one"}
 		}, ""},
+		{"signatures of the Notary Project", func(b *bench) []string {
+			d := refers(b, "application/vnd.cncf.notary.signature", "application/vnd.cncf.notary.signature", "application/jose+json one")
+			b.addIndex(d)
+			return []string{"other referrer " + digestOf(d) + ", layer 1 unread: it is of the Notary Project, whose signatures are not verified here"}
+		}, "ok (1 unread, 0 more)"},
 		{"other things that refer", func(b *bench) []string {
 			b.addIndex(refers(b, "application/spdx+json", "a/b", "application/spdx+json {}"), refers(b, "", "a/b", otherType+" one"))
 			return nil
-		}, "ok: 2 referrers of the image are of other types, and hold no signature: sha256:"},
+		}, "ok: 2 referrers of the image are of other types, and are not looked into: sha256:"},
 
 		{"manifest that others read", func(b *bench) []string {
 			text := strings.Replace(encode(b.t, manifestType, fields{"config": b.put("{}", "a/b"), "layers": b.layers(simpleType + " one")}), "layers", "Layers", 1)

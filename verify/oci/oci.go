@@ -142,6 +142,8 @@ const (
 	// application/vnd.in-toto+json), as a rule with an in-toto statement; annotations
 	// as for SimpleSigning.
 	Envelope Kind = "dsse"
+	// Other: a signature of another tool. It is Unread.
+	Other Kind = "other"
 	// Bundle: Payload is a sigstore bundle of any version (application/vnd.dev.sigstore.bundle…).
 	Bundle Kind = "bundle"
 )

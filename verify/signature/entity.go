@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	intoto "github.com/in-toto/attestation/go/v1"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -167,9 +169,40 @@ func checkLogBody(body []byte) error {
 	}
 	switch kind + " " + version {
 	case "hashedrekord 0.0.1", "hashedrekord 0.0.2", "dsse 0.0.1", "intoto 0.0.2":
-		return nil
+		return checkLogged(body)
 	}
 	return fmt.Errorf("its body is of kind %.40q, version %.40q, which binds no signature", kind, version)
+}
+
+// checkLogged refuses what an entry holds only while it is proposed, and no log
+// keeps. The libraries verify each signature of a proposal with each of its keys,
+// as many as whoever made it liked.
+func checkLogged(body []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	within := func(name string, then func() error) func(string) error {
+		return func(key string) error {
+			if !strings.EqualFold(key, name) {
+				return strictjson.Skip(dec)
+			}
+			return then()
+		}
+	}
+	object := func(field func(string) error) error { return strictjson.ReadObject(dec, maxKeys, field) }
+	return object(within("spec", func() error {
+		return object(func(key string) error {
+			switch {
+			case strings.EqualFold(key, "proposedContent"):
+				return errors.New("its body holds proposed content, which no log keeps")
+			case !strings.EqualFold(key, "content"):
+				return strictjson.Skip(dec)
+			}
+			return object(within("envelope", func() error {
+				return object(within("payload", func() error {
+					return errors.New("its body holds a payload, which no log keeps")
+				}))
+			}))
+		})
+	}))
 }
 
 func logKind(body []byte) (kind, version string, err error) {

@@ -320,6 +320,14 @@ func TestVerdictStatements(t *testing.T) {
 	}
 	const summary, accounting = "https://slsa.dev/verification_summary/v1", "https://assay.dev/attestation/byte-accounting/v0.1"
 	wantOK(t, of(summary, `{"verificationResult":"PASSED"}`))
+	wantOK(t, of("https://slsa.dev/verification_summary/v0.2", `{"verification_result":"PASSED"}`))
+	wantFail(t, of("https://slsa.dev/verification_summary/v0.2", `{"verification_result":"FAILED"}`), signature.StepPredicate, "FAILED")
+	wantFail(t, of("HTTPS://slsa.dev/Verification_Summary/v9", `{}`), signature.StepPredicate, "PASSED")
+	wantFail(t, of(summary, `{"verificationResult":"PASSED","verification_result":"FAILED"}`), signature.StepPredicate, "PASSED")
+	const result = "https://in-toto.io/attestation/test-result/v0.1"
+	wantOK(t, of(result, `{"result":"PASSED"}`))
+	wantFail(t, of(result, `{"result":"FAILED"}`), signature.StepPredicate, "FAILED")
+	wantFail(t, of(result, `{"result":"WARNED"}`), signature.StepPredicate, "WARNED")
 	for predicate, why := range map[string]string{
 		`{"verificationResult":"FAILED"}`: `"FAILED"`,
 		`{}`:                              `does not say PASSED`,

@@ -141,8 +141,8 @@ A private PKI: --private-pki, and --trusted-root may then be a PEM file with the
 certificates and that of the time stamping authority. Certificates then need no
 public log, and a time stamp says when it was signed.
 
-A statement that exists to give a verdict (assay's own, or a SLSA verification
-summary) is accepted only if it says that the artifact passed.
+A statement that exists to give a verdict (assay's own, a SLSA verification
+summary, an in-toto test result) is accepted only if it says that it passed.
 
 Regular expressions must match the whole value. With a key, --trusted-root is
 optional, and makes the bundle's log entry required. A trusted root does not

@@ -399,7 +399,14 @@ func (v *verification) choose(context.Context) error {
 			return err
 		}
 		if v.entity == nil {
-			return limit(hint, "%q signs a %v digest, and only the artifact's SHA-256 is known", v.res.Signed.Name, v.scheme.hash)
+			// Left open only for whom was asked for. In its stead stands an entity over
+			// the digest that is known, for the steps to say what else is wrong.
+			if err := v.chooseLoose(crypto.SHA256); err != nil {
+				return err
+			}
+			if v.examineIdentity(); v.res.step(StepIdentity).Outcome != Fail {
+				return limit(hint, "%q signs a %v digest, and only the artifact's SHA-256 is known", v.res.Signed.Name, v.scheme.hash)
+			}
 		}
 		return v.chosen()
 	}
@@ -414,7 +421,7 @@ func (v *verification) choose(context.Context) error {
 			}
 		}
 		if try.entity == nil || try.wholeMessage() && v.sums.message == nil {
-			open = open || v.key.canHaveMade(v.signature())
+			open = open || v.key.canHaveMade(v.signature()) && !v.statedOtherwise()
 			continue
 		}
 		if !try.fits() {
@@ -426,6 +433,12 @@ func (v *verification) choose(context.Context) error {
 		if try.verifySignature() == nil {
 			first, open = &try, false
 			break
+		}
+	}
+	if open && v.entity != nil && v.needsLog() {
+		v.stamps = false
+		if v.examineLog(); v.res.step(StepLog).Outcome == Fail {
+			open = false // wrong in something else: rejected
 		}
 	}
 	switch {
@@ -467,6 +480,16 @@ func (v *verification) signature() []byte {
 		return v.loose.signature
 	}
 	return v.entity.content.Signature()
+}
+
+// statedOtherwise reports whether the bundle states another digest than the one
+// that is known.
+func (v *verification) statedOtherwise() bool {
+	if v.entity == nil || v.entity.digestAlgorithm() == 0 {
+		return false
+	}
+	known := v.sums.of[v.entity.digestAlgorithm()]
+	return known != nil && !bytes.Equal(known, v.entity.content.MessageSignatureContent().Digest())
 }
 
 // fits reports whether the scheme can have made the entity's signature.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 )
@@ -22,6 +23,7 @@ const (
 	maxInteger = 8192/8 + 1 // bytes of a number in DER: RSA-8192 with its sign
 	maxLogBody = 64 << 10   // bytes; an honest one has some thousand
 	maxStamp   = 64 << 10   // bytes; an honest one has some thousand
+	maxStamps  = 8          // of one bundle
 	maxDER     = 32         // levels of nesting
 )
 
@@ -41,7 +43,11 @@ func checkSizes(pb *protobundle.Bundle) (err, logErr error) {
 			return fmt.Errorf("certificate %d: %w", i+1, err), nil
 		}
 	}
-	for i, s := range m.GetTimestampVerificationData().GetRfc3161Timestamps() {
+	stamps := m.GetTimestampVerificationData().GetRfc3161Timestamps()
+	if len(stamps) > maxStamps {
+		return fmt.Errorf("it holds %d time stamps, more than %d", len(stamps), maxStamps), nil
+	}
+	for i, s := range stamps {
 		if err := checkStamp(s.GetSignedTimestamp()); err != nil {
 			return fmt.Errorf("time stamp %d: %w", i+1, err), nil
 		}
@@ -58,7 +64,59 @@ func checkStamp(der []byte) error {
 	if len(der) > maxStamp {
 		return fmt.Errorf("larger than %d bytes", maxStamp)
 	}
-	return checkDER(der)
+	if err := checkDER(der); err != nil {
+		return err
+	}
+	return checkSigners(der, 0)
+}
+
+// signedData is the content type of a signed message (RFC 5652, section 5.1).
+var signedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
+
+// checkSigners refuses a signed message that has not exactly one signer, as a time
+// stamp has (RFC 3161, section 2.4.2): the libraries verify each of them, with
+// keys that the message brings along.
+func checkSigners(der []byte, depth int) error {
+	var last asn1.RawValue
+	var oid asn1.ObjectIdentifier
+	for n := 0; len(der) > 0; n++ {
+		var v asn1.RawValue
+		rest, err := asn1.Unmarshal(der, &v)
+		if err != nil || depth > maxDER {
+			return nil // checkDER has passed it: not DER from here on
+		}
+		if n == 0 && v.Class == asn1.ClassUniversal && v.Tag == asn1.TagOID {
+			_, _ = asn1.Unmarshal(v.FullBytes, &oid)
+		}
+		if v.IsCompound || v.Class == asn1.ClassUniversal && v.Tag == asn1.TagOctetString {
+			if err := checkSigners(v.Bytes, depth+1); err != nil {
+				return err
+			}
+		}
+		last, der = v, rest
+	}
+	if !oid.Equal(signedData) {
+		return nil
+	}
+	// ContentInfo: the type, and [0] with the SEQUENCE whose last element is the SET
+	// of signers.
+	var message asn1.RawValue
+	if rest, err := asn1.Unmarshal(last.Bytes, &message); err != nil || len(rest) > 0 {
+		return errors.New("a signed message is malformed")
+	}
+	var signers asn1.RawValue
+	for b := message.Bytes; len(b) > 0; {
+		rest, err := asn1.Unmarshal(b, &signers)
+		if err != nil {
+			return errors.New("a signed message is malformed")
+		}
+		b = rest
+	}
+	var one asn1.RawValue
+	if rest, err := asn1.Unmarshal(signers.Bytes, &one); signers.Class != asn1.ClassUniversal || signers.Tag != asn1.TagSet || err != nil || len(rest) > 0 {
+		return errors.New("it has not exactly one signer")
+	}
+	return nil
 }
 
 // checkDER refuses what is not DER, and DER in which a number is larger than any
@@ -117,8 +175,10 @@ func checkLogKeys(body []byte) error {
 		if !ok {
 			continue
 		}
+		// Base64 in any of its spellings: the parsers do not all take the same.
+		plain := strings.TrimRight(strings.NewReplacer("-", "+", "_", "/", "\n", "", "\r", "").Replace(s), "=")
 		texts := [][]byte{[]byte(s)}
-		if b, err := base64.StdEncoding.DecodeString(s); err == nil {
+		if b, err := base64.RawStdEncoding.DecodeString(plain); err == nil {
 			texts = append(texts, b)
 		}
 		for _, text := range texts {

@@ -47,13 +47,17 @@ func TestHugeKeys(t *testing.T) {
 		"hashedrekord, certificate": fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":"sha256","value":"%x"}},"signature":{"content":"AAAA","publicKey":{"content":%q}}}}`, sha256.Sum256(l.artifact), b64(certText)),
 		"hashedrekord, behind another block": fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"signature":{"publicKey":{"content":%q}}}}`,
 			b64(append([]byte("-----BEGIN X-----\nAAAA\n-----END X-----\n"), text...))),
-		"dsse, proposed": fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"dsse","spec":{"proposedContent":{"envelope":"{}","verifiers":[%q]}}}`, b64(text)),
-		"intoto":         fmt.Sprintf(`{"apiVersion":"0.0.2","kind":"intoto","spec":{"content":{"envelope":{"signatures":[{"publicKey":%q}]}}}}`, b64(text)),
-		"v2":             fmt.Sprintf(`{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"signature":{"verifier":{"publicKey":{"rawBytes":%q}}}}}}`, b64(spki)),
+		"dsse, proposed":      fmt.Sprintf(`{"apiVersion":"0.0.1","kind":"dsse","spec":{"proposedContent":{"envelope":"{}","verifiers":[%q]}}}`, b64(text)),
+		"intoto":              fmt.Sprintf(`{"apiVersion":"0.0.2","kind":"intoto","spec":{"content":{"envelope":{"signatures":[{"publicKey":%q}]}}}}`, b64(text)),
+		"v2, base64 for URLs": fmt.Sprintf(`{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"signature":{"verifier":{"publicKey":{"rawBytes":%q}}}}}}`, base64.RawURLEncoding.EncodeToString(spki)),
+		"v2":                  fmt.Sprintf(`{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"signature":{"verifier":{"publicKey":{"rawBytes":%q}}}}}}`, b64(spki)),
 	}
 	for name, body := range bodies {
 		t.Run("log/"+name, func(t *testing.T) {
-			const why = "more than a key has use for"
+			why := "more than a key has use for"
+			if strings.Contains(name, "proposed") { // refused for that alone, where it is seen first
+				why = "cannot be read"
+			}
 			if len(body) > 64<<10 {
 				t.Fatalf("a body of %d bytes shows nothing", len(body))
 			}
@@ -110,6 +114,57 @@ func TestHugeKeys(t *testing.T) {
 			wantTrouble(t, l.request(l.bundle(l.Sign(l.artifact, m))), or(want, "more than a key has use for"))
 		}
 	})
+}
+
+// TestProposals: what only a proposed log entry holds is refused, for the libraries
+// verify each of its signatures with each of its keys.
+func TestProposals(t *testing.T) {
+	l := newLab(t)
+	for _, body := range []string{
+		`{"apiVersion":"0.0.1","kind":"dsse","spec":{"proposedContent":{"envelope":"{}","verifiers":["AAAA"]}}}`,
+		`{"apiVersion":"0.0.1","kind":"dsse","spec":{"signatures":[],"PROPOSEDcontent":{}}}`,
+		`{"apiVersion":"0.0.1","kind":"dsse","Spec":{"propo\u017fedContent":{}}}`,
+		`{"apiVersion":"0.0.2","kind":"intoto","spec":{"content":{"envelope":{"payload":"e30="}}}}`,
+		`{"apiVersion":"0.0.2","kind":"intoto","spec":{"Content":{"hash":{},"Envelope":{"Payload":"e30="}}}}`,
+	} {
+		wantFail(t, l.request(l.bundle(l.Sign(l.artifact, sigtest.Making{Alter: logBody(body)}))), signature.StepLog, "no log keeps")
+		legacy, err := l.Sign(l.artifact, v01)
+		wantFail(t, l.request(l.legacy(legacy, err, func(m map[string]any) {
+			m["rekorBundle"].(map[string]any)["Payload"].(map[string]any)["body"] = []byte(body)
+		})), signature.StepLog, "no log keeps")
+	}
+}
+
+// TestStampSigners: a time stamp has one signer, and a bundle few time stamps.
+func TestStampSigners(t *testing.T) {
+	l := newLab(t)
+	seq := func(tag byte, parts ...string) string {
+		s := strings.Join(parts, "")
+		return string([]byte{tag, byte(len(s))}) + s
+	}
+	const oid = "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+	message := func(signers ...string) string {
+		return seq(0x30, oid, seq(0xa0, seq(0x30, "\x02\x01\x03", seq(0x31), seq(0x30), seq(0x31, signers...))))
+	}
+	signer := seq(0x30, "\x02\x01\x01")
+	req := l.request(l.signLegacy(v01, nil))
+	for _, stamp := range []string{
+		message(), message(signer, signer), seq(0x30, seq(0x30), message(signer, signer)), seq(0x04, message(signer, signer)),
+		seq(0x30, oid, seq(0xa0, "\x05\x00")), seq(0x30, oid),
+	} {
+		req.Timestamp = l.write("x.tsr", []byte(stamp))
+		wantTrouble(t, req, "time stamp")
+	}
+	req.Timestamp = l.write("x.tsr", []byte(message(signer))) // as far as its shape goes
+	wantFail(t, req, signature.StepTime, "")
+	many := sigtest.Making{Stamp: true, Alter: func(b map[string]any) {
+		stamps := material(b)["timestampVerificationData"].(map[string]any)
+		first := stamps["rfc3161Timestamps"].([]any)[0]
+		for range 8 {
+			stamps["rfc3161Timestamps"] = append(stamps["rfc3161Timestamps"].([]any), first)
+		}
+	}}
+	wantTrouble(t, l.request(l.bundle(l.Sign(l.artifact, many))), "9 time stamps")
 }
 
 // hugeCertificate is one of the huge key, with a signature of junk.
@@ -170,6 +225,34 @@ func TestOpen(t *testing.T) {
 	wantLimit(t, req)
 	req.Identity.Subject = "somebody@else.example"
 	wantFail(t, req, signature.StepIdentity, "")
+
+	// A certificate of somebody else's, with a key whose digest is not known.
+	loose, err := l.Sign(l.artifact, sigtest.Making{Version: "0.1", NoProof: true, Stamp: true, Key: p384})
+	sig, cert, stamp, err := sigtest.Loose(loose, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req = l.request("")
+	req.Artifact, req.Signature, req.Certificate, req.Timestamp = digest, l.write("p.sig", sig), l.write("p.crt", cert), l.write("p.tsr", stamp)
+	wantLimit(t, req)
+	req.Identity.Subject = "somebody@else.example"
+	wantFail(t, req, signature.StepIdentity, "")
+
+	// A bundle for an Ed25519 key that says itself that it is about something else,
+	// or whose log entry is junk.
+	_, pure, _ := ed25519.GenerateKey(rand.Reader)
+	keyed := func(alter func(map[string]any)) signature.Request {
+		return signature.Request{
+			Artifact: digest, Key: l.publicKey("pure.pub", pure.Public()), TrustedRoot: l.path("root.json"),
+			Bundle: l.bundle(l.SignWithKey(l.artifact, p384, sigtest.Making{Alter: func(b map[string]any) {
+				content("signature", make([]byte, 64))(b)
+				alter(b)
+			}})),
+		}
+	}
+	zeros := content("messageDigest", map[string]any{"algorithm": "SHA2_256", "digest": make([]byte, 32)})
+	wantFail(t, keyed(zeros), signature.StepSignature, "")
+	wantFail(t, keyed(func(b map[string]any) { logBody("{}")(b) }), signature.StepLog, "")
 
 	// A statement without sha256.
 	sum512 := sha512.Sum512(l.artifact)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
 	"github.com/assaylab/assay/verify/provenance"
@@ -86,8 +87,9 @@ func parseStatement(payload []byte) (*statement, error) {
 // is not a favourable one: who relies on the signature alone must not take "it
 // failed" for an approval.
 func verdictAgainst(predicateType string, predicate, payload []byte) string {
-	switch predicateType {
-	case attested.ByteAccountingType:
+	family := strings.ToLower(predicateType) // any version, in any spelling
+	switch {
+	case predicateType == attested.ByteAccountingType:
 		s, err := attested.Decode(payload)
 		if err != nil {
 			return fmt.Sprintf("the statement gives no verdict that can be read: %s", oneLine(err))
@@ -99,18 +101,30 @@ func verdictAgainst(predicateType string, predicate, payload []byte) string {
 		if verdict != attested.Pass {
 			return fmt.Sprintf("the statement says %s: %q", verdict, reasons)
 		}
-	case attested.SummaryType:
-		var result string
-		dec := json.NewDecoder(bytes.NewReader(predicate))
-		err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
-			if key == "verificationResult" {
-				return dec.Decode(&result)
-			}
-			return strictjson.Skip(dec)
-		})
-		if err != nil || result != "PASSED" {
-			return fmt.Sprintf("the verification summary does not say PASSED but %.40q", result)
+	case strings.Contains(family, "slsa.dev/verification_summary"):
+		// v1; and v0.1 and v0.2, which spell the key otherwise
+		return notPassed("verification summary", predicate, "verificationResult", "verification_result")
+	case strings.Contains(family, "in-toto.io/attestation/test-result"):
+		return notPassed("test result", predicate, "result")
+	}
+	return ""
+}
+
+// notPassed says what the one key of these names that a predicate has says, unless
+// that is PASSED.
+func notPassed(what string, predicate []byte, names ...string) string {
+	var result string
+	found := 0
+	dec := json.NewDecoder(bytes.NewReader(predicate))
+	err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
+		if slices.Contains(names, key) {
+			found++
+			return dec.Decode(&result)
 		}
+		return strictjson.Skip(dec)
+	})
+	if err != nil || found != 1 || result != "PASSED" {
+		return fmt.Sprintf("the %s does not say PASSED but %.40q", what, result)
 	}
 	return ""
 }
