@@ -174,9 +174,9 @@ func checkLogBody(body []byte) error {
 	return fmt.Errorf("its body is of kind %.40q, version %.40q, which binds no signature", kind, version)
 }
 
-// checkLogged refuses what an entry holds only while it is proposed, and no log
-// keeps. The libraries verify each signature of a proposal with each of its keys,
-// as many as whoever made it liked.
+// checkLogged refuses what an entry holds only while it is proposed, and more than
+// one signature where an entry keeps the envelope: the libraries verify each of its
+// signatures with each of its keys, as many as whoever made it liked.
 func checkLogged(body []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	within := func(name string, then func() error) func(string) error {
@@ -197,8 +197,11 @@ func checkLogged(body []byte) error {
 				return strictjson.Skip(dec)
 			}
 			return object(within("envelope", func() error {
-				return object(within("payload", func() error {
-					return errors.New("its body holds a payload, which no log keeps")
+				return object(within("signatures", func() error {
+					if err := strictjson.ReadArray(dec, 1, func() error { return strictjson.Skip(dec) }); err != nil {
+						return fmt.Errorf("its body holds not exactly one signature: %w", err)
+					}
+					return nil
 				}))
 			}))
 		})
