@@ -124,12 +124,6 @@ func (r *Report) finds(kind string) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == kind })
 }
 
-// stepNames are the steps of every verification, in their order.
-var stepNames = [...]string{
-	signature.StepParse, signature.StepChain, signature.StepSCT, signature.StepLog, signature.StepTime,
-	signature.StepSignature, signature.StepSubject, signature.StepIdentity, signature.StepPredicate,
-}
-
 // checkSignatures holds what a stored report says of signatures against itself.
 func (r *Report) checkSignatures() error {
 	for _, side := range sides {
@@ -186,18 +180,18 @@ func (s *Signature) checkSteps() error {
 	if len(s.Steps) == 0 && len(s.Reasons) > 0 && !s.OK {
 		return nil
 	}
-	if len(s.Steps) != len(stepNames) {
-		return fmt.Errorf("it has %d steps of %d", len(s.Steps), len(stepNames))
+	names, always := signature.StepNames(), signature.Always()
+	if len(s.Steps) != len(names) {
+		return fmt.Errorf("it has %d steps of %d", len(s.Steps), len(names))
 	}
 	for i, step := range s.Steps {
 		switch {
-		case step.Name != stepNames[i]:
-			return fmt.Errorf("its step %d is %.40q, not %s", i+1, step.Name, stepNames[i])
+		case step.Name != names[i]:
+			return fmt.Errorf("its step %d is %.40q, not %s", i+1, step.Name, names[i])
 		case !s.OK || step.Outcome == signature.Pass:
 		case step.Outcome == signature.Fail:
 			return fmt.Errorf("it holds, and its step %s failed", step.Name)
-		case step.Name == signature.StepParse || step.Name == signature.StepSignature ||
-			step.Name == signature.StepSubject || step.Name == signature.StepIdentity:
+		case slices.Contains(always, step.Name):
 			return fmt.Errorf("it holds, and its step %s did not pass", step.Name)
 		}
 	}
@@ -250,24 +244,17 @@ func addsUp(l *ledger.Ledger) error {
 	if at != len(l.Entries) {
 		return fmt.Errorf("entry %d is of stream %d, which is out of order or not there", at, l.Entries[at].Stream)
 	}
-	totals, worst := ledger.Totals{}, worstOf(l)
+	classes, worst := Classes{}, worstOf(l)
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		if e.Stream > 0 {
 			break
 		}
-		switch entryClass(e, worst) {
-		case ledger.Identical:
-			totals.Identical += e.Dep.Len
-		case ledger.Carried:
-			totals.Carried += e.Dep.Len
-		case ledger.Explained:
-			totals.Explained += e.Dep.Len
-		case ledger.Moved:
-			totals.Moved += e.Dep.Len
-		default:
-			totals.Unexplained += e.Dep.Len
-		}
+		classes.add(entryClass(e, worst), e.Dep.Len)
+	}
+	totals := ledger.Totals{
+		Identical: classes.Identical, Moved: classes.Moved, Explained: classes.Explained,
+		Carried: classes.Carried, Unexplained: classes.Unexplained,
 	}
 	last := ledger.Hole{}
 	for i, m := range l.Missing {

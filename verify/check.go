@@ -248,7 +248,7 @@ func imageSignatures(ctx context.Context, s *SignatureSpec, layout string, opene
 	}
 	if img.Image != nil && img.Image.More > 0 {
 		out = append(out, Signature{
-			Over: s.Over, Image: s.Image, Stranger: true,
+			Name: s.Name, Over: s.Over, Image: s.Image, candidate: -1,
 			Reasons: []string{fmt.Sprintf("beside the image are %d more signatures or lists, which were not read", img.Image.More)},
 		})
 	}
@@ -271,12 +271,7 @@ func strangers(all []Signature) []Signature {
 	out, listed := []Signature{}, map[string]bool{}
 	for _, s := range all {
 		switch c := candidate(&s); {
-		case s.Image == "" || s.OK || s.Reasons != nil && !listed[s.Over+s.Image+s.Name]:
-			if s.Reasons != nil {
-				listed[s.Over+s.Image+s.Name] = true
-			}
-		case s.Reasons != nil:
-			continue
+		case s.candidate == 0 || s.OK:
 		case !entry[s.Name]: // it shows why the entry does not hold
 			s.Stranger = !holds[c]
 			listed[c] = true

@@ -313,6 +313,22 @@ func entryClass(e *ledger.Entry, worst []ledger.Verdict) ledger.Verdict {
 	return e.Verdict
 }
 
+// add counts n bytes of a verdict.
+func (c *Classes) add(v ledger.Verdict, n int64) {
+	switch v {
+	case ledger.Identical:
+		c.Identical += n
+	case ledger.Carried:
+		c.Carried += n
+	case ledger.Explained:
+		c.Explained += n
+	case ledger.Moved:
+		c.Moved += n
+	default:
+		c.Unexplained += n
+	}
+}
+
 func (j *judge) sections() {
 	type key struct {
 		stream int
@@ -331,18 +347,7 @@ func (j *judge) sections() {
 		s := &j.Sections[n]
 		s.Size += e.Dep.Len
 		s.FreeBits += e.Bits
-		switch entryClass(e, j.worst) {
-		case ledger.Identical:
-			s.Identical += e.Dep.Len
-		case ledger.Carried:
-			s.Carried += e.Dep.Len
-		case ledger.Explained:
-			s.Explained += e.Dep.Len
-		case ledger.Moved:
-			s.Moved += e.Dep.Len
-		default:
-			s.Unexplained += e.Dep.Len
-		}
+		s.add(entryClass(e, j.worst), e.Dep.Len)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/signature/sigtest"
 )
 
@@ -160,6 +162,31 @@ func TestSwappedLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSigned(t, out.Report, `"vendor" over`)
+}
+
+// TestUnreadSigners: of more signatures than are read nobody knows whose they are.
+func TestUnreadSigners(t *testing.T) {
+	v := newVendor(t)
+	keys := slices.Repeat([]string{"vendor"}, oci.MaxCandidates)
+	digest := v.signedLayout(append(keys, "author")...).String()
+	entry := "  - {name: NAME, over: deployed, image: \"" + digest + "\", key: vendor.pub}\n"
+	text := strings.Replace(entry, "NAME", "a", 1) + strings.Replace(entry, "NAME", "b", 1)
+	for signers, why := range map[string]string{"{deployed: {exactly: [a, b]}}": "which were not read", "{deployed: {all: [a, b]}}": ""} {
+		r, err := v.deliver("{path: dep}", "{path: dep}", text, signers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSigned(t, r, why)
+		unread := 0
+		for _, s := range r.Signatures {
+			if s.Stranger {
+				unread++
+			}
+		}
+		if unread != 1 {
+			t.Errorf("%s: %d strangers listed, want 1", signers, unread)
+		}
+	}
 }
 
 // TestHiddenSigners: `exactly` sees every signature that another verifier would

@@ -155,7 +155,7 @@ type Signature struct {
 	Stranger bool     `json:"stranger,omitempty"`
 	Reasons  []string `json:"reasons,omitempty"`
 
-	candidate int // its place among those found beside the image, from 1
+	candidate int // its place among those found beside the image, from 1; -1: those not read
 	signature.Result
 }
 

@@ -198,10 +198,14 @@ func Verify(ctx context.Context, req Request) (res Result, err error) {
 		case err == nil:
 		case errors.As(err, &e) && e.Kind == Limit:
 			res.OK = false
-			res.step(StepSignature).set(NotChecked, "undecided: %v", err)
-		default:
+			if s := res.step(StepSignature); s.Outcome != Pass { // else the subject says what is open
+				s.set(NotChecked, "undecided: %v", err)
+			}
+		case e != nil:
 			res.OK = false
 			res.step(StepParse).set(Fail, "%v", err)
+		default:
+			res.OK = false // stopped from outside: the steps stay as far as they came
 		}
 	}()
 
@@ -521,7 +525,7 @@ func (v *verification) verifySignature() error {
 
 // required names the steps without which nobody signed anything.
 func (v *verification) required() []string {
-	names := []string{StepParse, StepSignature, StepSubject, StepIdentity}
+	names := Always()
 	if v.key == nil {
 		names = append(names, StepChain, StepTime)
 		if v.needsSCT() {

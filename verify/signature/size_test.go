@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -13,6 +14,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -266,6 +268,20 @@ func TestOpen(t *testing.T) {
 	wantOK(t, req)
 	req.Artifact = digest
 	wantLimit(t, req)
+	if res, _ := verify(t, req); step(t, res, signature.StepSignature).Outcome != signature.Pass || !strings.Contains(step(t, res, signature.StepSubject).Reason, "without sha256") {
+		t.Errorf("what is open hides what passed:\n%s", table(res))
+	}
 	req.Identity.Subject = "somebody@else.example"
 	wantFail(t, req, signature.StepIdentity, "")
+}
+
+// TestStopped: a verification that is stopped is no answer, and blames nobody.
+func TestStopped(t *testing.T) {
+	l := newLab(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	res, err := signature.Verify(ctx, l.request(l.bundle(l.Sign(l.artifact, sigtest.Making{}))))
+	if res.OK || !errors.Is(err, context.Canceled) || step(t, res, signature.StepParse).Outcome != signature.Pass {
+		t.Errorf("%v\n%s", err, table(res))
+	}
 }
