@@ -15,6 +15,8 @@ import (
 
 	"github.com/assaylab/assay/verify/provenance"
 	"github.com/assaylab/assay/verify/signature"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // A Delivery is what arrived and what is to be asked of it, as a strict YAML
@@ -133,7 +135,7 @@ func LoadDelivery(path string) (*Delivery, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxDelivery+1))
 	if err != nil {
-		return nil, fmt.Errorf("delivery %s: %w", base(path), plain(err))
+		return nil, fmt.Errorf("delivery %s: %w", base(path), plain.Cause(err))
 	}
 	if len(b) > maxDelivery {
 		return nil, fmt.Errorf("delivery %s: larger than %d bytes", base(path), maxDelivery)

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,13 +70,4 @@ func base(path string) string {
 		return filepath.Base(abs)
 	}
 	return path
-}
-
-// plain drops the path from an error, since it may be absolute.
-func plain(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // A Policy is what a comparison must satisfy. The zero Policy is the strictest:
@@ -60,7 +62,7 @@ func LoadPolicy(name string) (Policy, error) {
 	}
 	f, err := openRegular(name)
 	if err != nil {
-		return Policy{}, fmt.Errorf("policy %q is neither identical nor standard nor a file: %w", name, plain(err))
+		return Policy{}, fmt.Errorf("policy %q is neither identical nor standard nor a file: %w", name, plain.Cause(err))
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxPolicy+1))

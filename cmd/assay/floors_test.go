@@ -29,15 +29,16 @@ var floors = map[string]room{
 	"diff/internal/fdt":      {1, nil},
 	"diff":                   {1, nil}, // the engine: knows no format
 
+	"verify/internal/plain":      {0, nil},
 	"verify/internal/strictjson": {0, nil},
 
 	"verify/reference/sandbox": {0, []string{"github.com/mikelolasagasti/xz", "golang.org/x/sys"}},
-	"verify/trust/anchor":      {0, []string{"github.com/sigstore/sigstore-go"}}, // what a trusted root holds, and how old it is
+	"verify/trust/anchor":      {1, []string{"github.com/sigstore/sigstore-go"}}, // what a trusted root holds, and how old it is
 	"verify/reference":         {1, []string{"go.yaml.in/yaml"}},
 	"verify/oci":               {1, []string{"github.com/google/go-containerregistry"}},
 	"verify/provenance":        {1, nil},
 	"verify/statement":         {1, []string{"github.com/secure-systems-lab/go-securesystemslib"}},
-	"verify/trust":             {1, []string{"github.com/sigstore/sigstore-go", "github.com/theupdateframework/go-tuf"}}, // the only package that fetches trust
+	"verify/trust":             {2, []string{"github.com/sigstore/sigstore-go", "github.com/theupdateframework/go-tuf"}}, // the only package that fetches trust
 	"verify/signature": {2, []string{
 		"github.com/in-toto/attestation", "github.com/secure-systems-lab/go-securesystemslib",
 		"github.com/sigstore/cosign", "github.com/sigstore/protobuf-specs", "github.com/sigstore/sigstore", "github.com/sigstore/sigstore-go",

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // Names and media types by which cosign stores signatures.
@@ -200,7 +202,7 @@ func (r *reader) collect(ctx context.Context, beside []attached) error {
 			case len(r.out.Signatures) == MaxCandidates:
 				more++
 			default:
-				s := Signature{MediaType: oneLine(d.mediaType), Digest: d.digest.String(), Unread: "it is of the Notary Project, whose signatures are not verified here"}
+				s := Signature{MediaType: plain.Line(d.mediaType), Digest: d.digest.String(), Unread: "it is of the Notary Project, whose signatures are not verified here"}
 				if kind != Other {
 					var err error
 					if s, err = r.signature(ctx, d); err != nil {
@@ -232,7 +234,7 @@ func (r *reader) collect(ctx context.Context, beside []attached) error {
 
 // signature reads the payload of a candidate.
 func (r *reader) signature(ctx context.Context, d descriptor) (Signature, error) {
-	s := Signature{MediaType: oneLine(d.mediaType), Digest: d.digest.String(), Annotations: d.annotations}
+	s := Signature{MediaType: plain.Line(d.mediaType), Digest: d.digest.String(), Annotations: d.annotations}
 	switch {
 	case d.size > MaxPayload:
 		s.Unread = fmt.Sprintf("it is said to have %d bytes, more than %d", d.size, MaxPayload)
@@ -248,7 +250,7 @@ func (r *reader) signature(ctx context.Context, d descriptor) (Signature, error)
 	case err == nil:
 		s.Payload = payload.Bytes()
 	case ofContent(err):
-		s.Unread = oneLine(err.Error())
+		s.Unread = plain.Line(err.Error())
 	default:
 		return s, err
 	}

@@ -1,10 +1,8 @@
 package oci
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // An Error says that an image cannot be read, and what would help.
@@ -62,20 +60,4 @@ func isFinding(err error) bool {
 func ofContent(err error) bool {
 	var over *LimitError
 	return isFinding(err) || isRefusal(err) || errors.As(err, &over)
-}
-
-// oneLine makes a foreign text fit for a report: one line, no control characters,
-// bounded.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' || 0x80 <= r && r < 0xa0 || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, strings.Join(strings.Fields(s), " "))
-	const most = 400
-	if len(s) > most {
-		s = string(bytes.ToValidUTF8([]byte(s[:most]), nil)) + "…"
-	}
-	return s
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 const (
@@ -95,13 +97,13 @@ func (g *guard) mayDial(host, resolved string) error {
 	ip := plainHost(hostname(resolved))
 	switch {
 	case isLoopback(host) && !isLoopback(ip): // TLS is not asked of it
-		return trouble("mend the name in /etc/hosts or DNS", "the name %s leads to the address %s, off this machine", oneLine(host), ip)
+		return trouble("mend the name in /etc/hosts or DNS", "the name %s leads to the address %s, off this machine", plain.Line(host), ip)
 	case !isPrivate(ip) || g.private() || host == g.host && !g.outside.Load():
 		return nil
 	case host == g.host:
 		return trouble("ask whoever keeps the registry", "the registry %s was reached at a public address, and now leads to the private address %s", g.host, ip)
 	}
-	return leadsInside(g.host, oneLine(host)+" at "+ip)
+	return leadsInside(g.host, plain.Line(host)+" at "+ip)
 }
 
 func leadsInside(registry, to string) error {
@@ -126,9 +128,9 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	case host == "":
 		return nil, trouble("ask whoever keeps the registry", "the registry %s leads to an address without a host", g.host)
 	case host != g.host && isPrivate(host) && !g.private():
-		return nil, leadsInside(g.host, oneLine(host))
+		return nil, leadsInside(g.host, plain.Line(host))
 	case req.URL.Scheme != "https" && !g.plain && !(isLoopback(g.host) && isLoopback(host)):
-		return nil, trouble("allow it with --plain-http if this network is trusted", "%s would be read without TLS", oneLine(host))
+		return nil, trouble("allow it with --plain-http if this network is trusted", "%s would be read without TLS", plain.Line(host))
 	}
 	proxy, err := g.proxy(req)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // Annotations of the entries of an index (OCI image specification, annotations.md;
@@ -55,7 +57,7 @@ func openLayout(ref Ref) (source, error) {
 		root, err = os.OpenRoot(ref.dir)
 	}
 	if err != nil {
-		return nil, trouble(layoutHint, "cannot read the layout %.200q: %v", name, plain(err))
+		return nil, trouble(layoutHint, "cannot read the layout %.200q: %v", name, plain.Cause(err))
 	}
 	defer root.Close()
 	return openRoot(root, ref)
@@ -66,11 +68,11 @@ func openRoot(root *os.Root, ref Ref) (source, error) {
 	l := &layout{name: filepath.Base(ref.dir), expanded: map[digest]bool{}}
 	var err error
 	if l.root, err = root.OpenRoot("."); err != nil {
-		return nil, trouble(layoutHint, "cannot read the layout %.200q: %v", l.name, plain(err))
+		return nil, trouble(layoutHint, "cannot read the layout %.200q: %v", l.name, plain.Cause(err))
 	}
 	if err := l.begin(); err != nil {
 		l.close()
-		return nil, trouble(layoutHint, "the layout %.200q cannot be read: %s", l.name, oneLine(plain(err).Error()))
+		return nil, trouble(layoutHint, "the layout %.200q cannot be read: %s", l.name, plain.Line(plain.Cause(err).Error()))
 	}
 	return l, nil
 }
@@ -101,7 +103,7 @@ func (l *layout) begin() error {
 func (l *layout) small(path string, most int64) ([]byte, error) {
 	f, err := l.regular(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, plain(err))
+		return nil, fmt.Errorf("%s: %w", path, plain.Cause(err))
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
@@ -153,15 +155,6 @@ func what(mode fs.FileMode) string {
 	return "a device or socket"
 }
 
-// plain is an error without paths.
-func plain(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}
-
 func (l *layout) open(_ context.Context, d digest, _ bool) (io.ReadCloser, string, error) {
 	f, err := l.regular("blobs/" + d.alg + "/" + d.hex)
 	switch {
@@ -172,7 +165,7 @@ func (l *layout) open(_ context.Context, d digest, _ bool) (io.ReadCloser, strin
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, "", absent("it is not in the layout")
 	}
-	return nil, "", trouble("make it readable", "cannot read %s in the layout %.200q: %v", d, l.name, plain(err))
+	return nil, "", trouble("make it readable", "cannot read %s in the layout %.200q: %v", d, l.name, plain.Cause(err))
 }
 
 func (l *layout) named(ctx context.Context, r *reader) ([]descriptor, error) {
@@ -219,7 +212,7 @@ func (l *layout) index(r *reader) error {
 		err = fmt.Errorf("it is of type %s", index.mediaType)
 	}
 	if err != nil {
-		return trouble("write the layout anew", "the index.json of the layout %.200q cannot be read: %s", l.name, oneLine(err.Error()))
+		return trouble("write the layout anew", "the index.json of the layout %.200q cannot be read: %s", l.name, plain.Line(err.Error()))
 	}
 	if index.more > 0 {
 		l.missed(r, index.more, "index.json has %d entries more than the %d that are looked at", index.more, MaxDescriptors)
@@ -290,7 +283,7 @@ func (l *layout) holds() string {
 		}
 		fmt.Fprintf(&b, " %s", d.digest)
 		if name := d.annotations[nameAnnotation]; name != "" {
-			fmt.Fprintf(&b, " (%s)", oneLine(fmt.Sprintf("%.100q", name)))
+			fmt.Fprintf(&b, " (%s)", plain.Line(fmt.Sprintf("%.100q", name)))
 		}
 	}
 	switch {
@@ -384,7 +377,7 @@ func (l *layout) sweep(ctx context.Context, r *reader) error {
 	var over *LimitError
 	err := fs.WalkDir(l.root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return trouble("make it readable", "cannot read %.200q in the layout %.200q: %v", path, l.name, plain(err))
+			return trouble("make it readable", "cannot read %.200q in the layout %.200q: %v", path, l.name, plain.Cause(err))
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -448,7 +441,7 @@ func (l *layout) check(ctx context.Context, r *reader, name digest, entry fs.Dir
 	}
 	info, err := entry.Info()
 	if err != nil {
-		return trouble("try again", "cannot read %s in the layout %.200q: %v", name, l.name, plain(err))
+		return trouble("try again", "cannot read %s in the layout %.200q: %v", name, l.name, plain.Cause(err))
 	}
 	body, _, err := l.open(ctx, name, false)
 	if isFinding(err) {

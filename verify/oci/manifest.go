@@ -16,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // Media types of manifests.
@@ -104,7 +106,7 @@ func (m *manifest) descriptors() []descriptor {
 func parseManifest(raw []byte, described, served string) (*manifest, error) {
 	m := &manifest{size: int64(len(raw))}
 	if err := m.parse(raw, described, served); err != nil {
-		return nil, found("it cannot be read as a manifest: %s", oneLine(err.Error()))
+		return nil, found("it cannot be read as a manifest: %s", plain.Line(err.Error()))
 	}
 	return m, nil
 }

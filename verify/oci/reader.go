@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // A source is where an image lies: a layout or a registry.
@@ -326,7 +328,7 @@ func (r *reader) sum(ctx context.Context, body io.Reader, like digest, most int6
 			if like.hex == "" {
 				at = "a manifest"
 			}
-			err = trouble("try again, or read another copy", "reading %s of %s ended early: %s", at, r.out.Ref, oneLine(err.Error()))
+			err = trouble("try again, or read another copy", "reading %s of %s ended early: %s", at, r.out.Ref, plain.Line(err.Error()))
 		}
 		return 0, digest{}, err
 	}

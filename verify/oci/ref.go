@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 const (
@@ -78,7 +80,7 @@ func parseRegistry(arg, rest string) (Ref, error) {
 		err = errors.New("a repository's name is of a-z and 0-9, with . _ - between them")
 	}
 	if err != nil {
-		return Ref{}, trouble(refHint, "%.200q cannot be read: %s", arg, oneLine(err.Error()))
+		return Ref{}, trouble(refHint, "%.200q cannot be read: %s", arg, plain.Line(err.Error()))
 	}
 	return Ref{registry: &repo, sum: sum}, nil
 }

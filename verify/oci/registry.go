@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // maxPages bounds a list of referrers.
@@ -35,13 +37,13 @@ func openRegistry(ctx context.Context, ref Ref, opts Options) (source, error) {
 	var err error
 	if opts.PlainHTTP {
 		if repo, err = name.NewRepository(repo.Name(), name.Insecure); err != nil {
-			return nil, trouble(refHint, "%s cannot be read: %s", ref, oneLine(err.Error()))
+			return nil, trouble(refHint, "%s cannot be read: %s", ref, plain.Line(err.Error()))
 		}
 	}
 	auth := authn.Anonymous
 	if opts.Keychain {
 		if auth, err = authn.Resolve(ctx, authn.DefaultKeychain, repo); err != nil {
-			return nil, trouble("log in again, or do without credentials", "cannot read the credentials for %s: %s", repo.RegistryStr(), oneLine(err.Error()))
+			return nil, trouble("log in again, or do without credentials", "cannot read the credentials for %s: %s", repo.RegistryStr(), plain.Line(err.Error()))
 		}
 	}
 	g := newGuard(repo.RegistryStr(), opts.PlainHTTP)
@@ -83,7 +85,7 @@ func failed(host string, err error) error {
 	if errors.As(err, &status) {
 		hint = statusHint(status.StatusCode)
 	}
-	return trouble(hint, "the registry %s cannot be read: %s", host, oneLine(err.Error()))
+	return trouble(hint, "the registry %s cannot be read: %s", host, plain.Line(err.Error()))
 }
 
 func statusHint(code int) string {
@@ -117,7 +119,7 @@ func (g *registry) get(ctx context.Context, at *url.URL, accept ...string) (*htt
 		return nil, absent("the registry does not have it")
 	}
 	return nil, &statusError{resp.StatusCode, Error{
-		Msg:  fmt.Sprintf("the registry %s answers %d %s to GET %s", g.host, resp.StatusCode, http.StatusText(resp.StatusCode), oneLine(at.Path)),
+		Msg:  fmt.Sprintf("the registry %s answers %d %s to GET %s", g.host, resp.StatusCode, http.StatusText(resp.StatusCode), plain.Line(at.Path)),
 		Hint: statusHint(resp.StatusCode),
 	}}
 }
@@ -211,7 +213,7 @@ func (g *registry) holds(ctx context.Context) string {
 				return err
 			}
 			if !strings.HasPrefix(tag, "sha256-") {
-				tags.add(oneLine(fmt.Sprintf("%.100q", tag)))
+				tags.add(plain.Line(fmt.Sprintf("%.100q", tag)))
 			}
 			return nil
 		})

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // An Artifact is what is said to be signed. The zero Artifact is none.
@@ -79,7 +81,7 @@ func (a Artifact) read(ctx context.Context, algs []crypto.Hash, whole bool) (sum
 	const hint = "give a readable file, or sha256:HEX"
 	r, err := a.open()
 	if err != nil {
-		return sums{}, in, trouble(hint, "cannot read the artifact %q: %v", in.Name, plain(err))
+		return sums{}, in, trouble(hint, "cannot read the artifact %q: %v", in.Name, plain.Cause(err))
 	}
 	defer r.Close()
 	mode := fileMode(r)
@@ -121,7 +123,7 @@ func (a Artifact) read(ctx context.Context, algs []crypto.Hash, whole bool) (sum
 			break
 		}
 		if err != nil {
-			return sums{}, in, trouble(hint, "cannot read the artifact %q: %v", in.Name, plain(err))
+			return sums{}, in, trouble(hint, "cannot read the artifact %q: %v", in.Name, plain.Cause(err))
 		}
 	}
 	if in.Size == 0 && mode&os.ModeNamedPipe != 0 {
@@ -177,13 +179,4 @@ func digestName(alg crypto.Hash) string {
 		return "sha512"
 	}
 	return fmt.Sprintf("algorithm %d", uint(alg))
-}
-
-// plain drops the path from an error: it may be absolute, and we name the file.
-func plain(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

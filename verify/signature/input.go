@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"unicode/utf8"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // readInput reads a small file whole. It reads one byte past the limit and
@@ -18,12 +20,12 @@ func readInput(kind, path string, max int64) ([]byte, Input, error) {
 	in := Input{Kind: kind, Name: filepath.Base(path)}
 	f, err := open(path)
 	if err != nil {
-		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain(err))
+		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain.Cause(err))
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, max+1))
 	if err != nil {
-		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain(err))
+		return nil, in, trouble("give a readable file", "cannot read the %s %q: %v", kind, in.Name, plain.Cause(err))
 	}
 	if int64(len(b)) > max {
 		return nil, in, trouble("is it another file, the artifact perhaps?", "the %s %q is larger than %d bytes", kind, in.Name, max)

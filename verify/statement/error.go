@@ -1,10 +1,6 @@
 package statement
 
-import (
-	"errors"
-	"fmt"
-	"os"
-)
+import "fmt"
 
 // An Error says that a key, a passphrase or a statement cannot be used, and what
 // to do about it. It holds no secret and no path, only the last element of one.
@@ -17,13 +13,4 @@ func (e *Error) Error() string { return e.Msg }
 
 func trouble(hint, format string, args ...any) error {
 	return &Error{Msg: fmt.Sprintf(format, args...), Hint: hint}
-}
-
-// plain drops the path from an error: it may be absolute, and we name the file.
-func plain(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

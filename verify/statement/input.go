@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // maxPassphrase bounds a passphrase file, in bytes.
@@ -41,16 +43,16 @@ func readInput(kind, path string, most int64) ([]byte, os.FileMode, error) {
 	name := filepath.Base(path)
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, trouble(hint, "cannot read the %s %q: %v", kind, name, plain(err))
+		return nil, 0, trouble(hint, "cannot read the %s %q: %v", kind, name, plain.Cause(err))
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, 0, trouble(hint, "cannot read the %s %q: %v", kind, name, plain(err))
+		return nil, 0, trouble(hint, "cannot read the %s %q: %v", kind, name, plain.Cause(err))
 	}
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
-		return nil, 0, trouble(hint, "cannot read the %s %q: %v", kind, name, plain(err))
+		return nil, 0, trouble(hint, "cannot read the %s %q: %v", kind, name, plain.Cause(err))
 	}
 	if int64(len(b)) > most {
 		return nil, 0, trouble("is it another file?", "the %s %q is larger than %d bytes", kind, name, most)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // replaceable refuses a name that is taken by anything but a regular file, and
@@ -20,7 +22,7 @@ func replaceable(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return trouble("give another name with --out", "%q cannot be written: %w", name, plain(err))
+		return trouble("give another name with --out", "%q cannot be written: %w", name, plain.Cause(err))
 	case fi.Mode()&fs.ModeSymlink != 0:
 		return trouble("give the name that it leads to", "%q is a symbolic link", name)
 	case !fi.Mode().IsRegular():
@@ -35,7 +37,7 @@ func replaceable(path string) error {
 func replace(path string, b []byte, rename func(from, to string) error) (err error) {
 	name := filepath.Base(path)
 	failed := func(err error) error {
-		return trouble("the file is as it was; choose a folder that can be written with --out", "cannot write %q: %w", name, plain(err))
+		return trouble("the file is as it was; choose a folder that can be written with --out", "cannot write %q: %w", name, plain.Cause(err))
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+name+".*")
 	if err != nil {
@@ -63,7 +65,7 @@ func replace(path string, b []byte, rename func(from, to string) error) (err err
 		return failed(err)
 	}
 	if err := syncFolder(filepath.Dir(path)); err != nil {
-		return trouble("the file is the new one; write it again to be sure that it outlives a power cut", "cannot sync the folder of %q: %w", name, plain(err))
+		return trouble("the file is the new one; write it again to be sure that it outlives a power cut", "cannot sync the folder of %q: %w", name, plain.Cause(err))
 	}
 	return nil
 }

@@ -31,15 +31,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 
 	"github.com/assaylab/assay/verify/internal/strictjson"
 	"github.com/assaylab/assay/verify/trust/anchor"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // MaxFile is the size that a trusted root or a file of a repository may have, in
@@ -135,12 +135,12 @@ func list(path string, b []byte) (*Listing, error) {
 func read(kind, path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, trouble("give a readable file", "cannot read the %s %q: %w", kind, filepath.Base(path), plain(err))
+		return nil, trouble("give a readable file", "cannot read the %s %q: %w", kind, filepath.Base(path), plain.Cause(err))
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
-		return nil, trouble("give a readable file", "cannot read the %s %q: %w", kind, filepath.Base(path), plain(err))
+		return nil, trouble("give a readable file", "cannot read the %s %q: %w", kind, filepath.Base(path), plain.Cause(err))
 	}
 	if len(b) > MaxFile {
 		return nil, trouble("is it another file?", "the %s %q is larger than %d bytes", kind, filepath.Base(path), MaxFile)
@@ -148,31 +148,5 @@ func read(kind, path string) ([]byte, error) {
 	return b, nil
 }
 
-// plain takes paths out of an error: messages name the last element only.
-func plain(err error) error {
-	var p *fs.PathError
-	var l *os.LinkError
-	switch {
-	case errors.As(err, &p):
-		return p.Err
-	case errors.As(err, &l):
-		return l.Err
-	}
-	return err
-}
-
-// oneLine makes a library's error, which may quote hostile bytes, fit to show:
-// one line, plain blanks, nothing that does not print, bounded.
-func oneLine(err error) error {
-	const most = 300
-	s := strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.Join(strings.Fields(err.Error()), " "))
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return errors.New(s)
-}
+// oneLine makes a library's error, which may quote hostile bytes, fit to show.
+func oneLine(err error) error { return errors.New(plain.Line(err.Error())) }

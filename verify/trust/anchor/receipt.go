@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/assaylab/assay/verify/internal/plain"
 )
 
 // Schema of a [Receipt].
@@ -82,12 +84,12 @@ func LoadReceipt(path string) (Receipt, error) {
 	// A FIFO that nobody writes to does not block, and is malformed.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return Receipt{}, fmt.Errorf("cannot read the receipt %q: %w", filepath.Base(name), plain(err))
+		return Receipt{}, fmt.Errorf("cannot read the receipt %q: %w", filepath.Base(name), plain.Cause(err))
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, MaxReceipt+1))
 	if err != nil {
-		return Receipt{}, fmt.Errorf("cannot read the receipt %q: %w", filepath.Base(name), plain(err))
+		return Receipt{}, fmt.Errorf("cannot read the receipt %q: %w", filepath.Base(name), plain.Cause(err))
 	}
 	r, err := decode(b)
 	if err != nil {
@@ -128,13 +130,4 @@ func ReadReceipt(path, sha256hex string) (fetched time.Time, ok bool, err error)
 		return time.Time{}, false, nil
 	}
 	return r.FetchedAt, true, nil
-}
-
-// plain takes the path out of an error: messages name the last element only.
-func plain(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
