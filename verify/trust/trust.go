@@ -149,4 +149,4 @@ func read(kind, path string) ([]byte, error) {
 }
 
 // oneLine makes a library's error, which may quote hostile bytes, fit to show.
-func oneLine(err error) error { return errors.New(plain.Line(err.Error())) }
+func oneLine(err error) error { return errors.New(plain.Bounded(err.Error(), 300)) }

@@ -24,21 +24,21 @@ func Cause(err error) error {
 	return err
 }
 
-// maxLine bounds a line, in bytes.
-const maxLine = 400
+// Line is a line of at most 400 bytes; see Bounded.
+func Line(s string) string { return Bounded(s, 400) }
 
-// Line makes text one line with plain blanks (the protobuf parser varies its
-// blanks from build to build), of characters that print, and no longer than 400
+// Bounded makes text one line with plain blanks (the protobuf parser varies its
+// blanks from build to build), of characters that print, and cuts it after most
 // bytes.
-func Line(s string) string {
+func Bounded(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar { // controls, and marks that reorder a line
 			return '?'
 		}
 		return r
 	}, strings.Join(strings.Fields(s), " "))
-	if len(s) > maxLine {
-		s = strings.ToValidUTF8(s[:maxLine], "") + "…"
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }
