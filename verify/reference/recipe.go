@@ -36,8 +36,8 @@ import (
 //	builds: 2                                     # this is the default, as are the limits below
 //	limits: {time: 10m, memory: 4GiB, output: 1GiB, processes: 512}
 //	network: none                                 # the only one
-//	vary: []
-//	replay: {max_rebuilds: 0}
+//	vary: [time, path]                            # factors that the builds after the first differ in, see Factors
+//	replay: {max_rebuilds: 8}                     # counterfactual rebuilds allowed; none is the default
 //
 // A source that is a tar archive, plain or compressed by gzip, bzip2 or xz, is unpacked into the directory at; any
 // other is put there as a file. trust marks a blob that nobody rebuilds: the origin names it. Steps start in the
@@ -55,6 +55,8 @@ type Recipe struct {
 	Outputs   []OutputSpec
 	Builds    int
 	Limits    sandbox.Limits
+	Vary      []string // of Factors
+	Replay    int      // how many counterfactual rebuilds are allowed
 }
 
 // A Source is a file that a build needs.
@@ -101,6 +103,7 @@ func (e *RecipeError) Error() string {
 const (
 	maxRecipe = 1 << 20 // bytes of a recipe
 	maxBuilds = 16
+	maxReplay = 256
 	maxItems  = 1000 // sources, steps, outputs or tools of a recipe
 )
 
@@ -167,15 +170,11 @@ func (r *Recipe) read(d *document) error {
 			}
 			return nil
 		}},
-		field{"vary", func(n *yaml.Node) error { return d.list(n, "vary", d.vary) }},
+		field{"vary", func(n *yaml.Node) error {
+			return d.list(n, "vary", func(_ int, n *yaml.Node) error { return d.vary(n, &r.Vary) })
+		}},
 		field{"replay", func(n *yaml.Node) error {
-			var none int
-			return d.mapping(n, "replay", field{"max_rebuilds", func(n *yaml.Node) error {
-				if err := d.number("max_rebuilds", 0, math.MaxInt32, &none)(n); err != nil || none == 0 {
-					return err
-				}
-				return d.at(n, "max_rebuilds must be 0: counterfactual rebuilds are not supported by this version")
-			}})
+			return d.mapping(n, "replay", field{"max_rebuilds", d.number("max_rebuilds", 0, maxReplay, &r.Replay)})
 		}},
 	)
 	switch {
@@ -487,14 +486,15 @@ func parseSize(text string) (int64, bool) {
 	return n << shift, true
 }
 
-// factors are what builds can differ in, once they can be made to.
-var factors = []string{"time", "timezone", "host", "user", "path", "locale", "umask", "cpus", "fileorder", "home", "environment"}
-
-func (d *document) vary(_ int, n *yaml.Node) error {
-	if n.Kind == yaml.ScalarNode && slices.Contains(factors, n.Value) {
-		return d.at(n, "varying %s is not supported by this version: leave vary empty", n.Value)
+func (d *document) vary(n *yaml.Node, to *[]string) error {
+	switch {
+	case n.Kind != yaml.ScalarNode || !slices.Contains(Factors, n.Value):
+		return d.at(n, "%s is not a factor that builds can be varied in: %s", kind(n), strings.Join(Factors, ", "))
+	case slices.Contains(*to, n.Value):
+		return d.at(n, "%s is there already", n.Value)
 	}
-	return d.at(n, "%s is not a factor that builds can be varied in: %s", kind(n), strings.Join(factors, ", "))
+	*to = append(*to, n.Value)
+	return nil
 }
 
 // open opens a file and checks its pin.

@@ -171,10 +171,10 @@ func TestRecipeErrors(t *testing.T) {
 		{"overflow", edit("output: 1024", "output: 9999999999GiB"), 16, "output must be a size"},
 		{"processes", edit("processes: 7", "processes: -7"), 16, "processes must lie between"},
 		{"network", edit("network: none", "network: host"), 17, "network must be none"},
-		{"vary", edit("vary: []", "vary: [time]"), 18, "varying time is not supported by this version"},
+		{"vary twice", edit("vary: []", "vary: [time, path, time]"), 18, "time is there already"},
 		{"vary unknown", edit("vary: []", "vary: [mood]"), 18, `"mood" is not a factor`},
 		{"vary type", edit("vary: []", "vary: {}"), 18, "vary must be a list"},
-		{"replay", edit("max_rebuilds: 0", "max_rebuilds: 4"), 19, "max_rebuilds must be 0"},
+		{"replay", edit("max_rebuilds: 0", "max_rebuilds: 1000"), 19, "max_rebuilds must lie between"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

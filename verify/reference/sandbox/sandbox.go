@@ -100,6 +100,7 @@ type Config struct {
 	Steps    []Step    `json:"steps"`
 	Outputs  []Output  `json:"outputs"`
 	Limits   Limits    `json:"limits"`
+	World    World     `json:"world"`
 	Log      io.Writer `json:"-"` // what the steps print; nil discards
 }
 
