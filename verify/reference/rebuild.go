@@ -25,6 +25,7 @@ type Options struct {
 	LogDir   string          // gets build-1.log, build-2.log, …; "" keeps no logs
 	ToolDirs []string        // directories of the host to show to the build beside /usr, read-only and at their own place
 	Builds   int             // how often, in place of what the recipe says, when it is not 0
+	Set      []Setting       // for every build
 	Progress func(string)    // told what happens, one line at a time; nil for nobody
 }
 
@@ -36,8 +37,9 @@ type Rebuilt struct {
 	Agree   int            `json:"agree"`   // how many of them, at most, have the same outputs
 	Sources []SourceFile   `json:"sources"`
 	Rootfs  *File          `json:"rootfs,omitempty"`
-	Tools   []sandbox.Tool `json:"tools"` // of the host, as the recipe names them
-	Env     []string       `json:"env"`   // NAME=VALUE, sorted
+	Tools   []sandbox.Tool `json:"tools"`         // of the host, as the recipe names them
+	Env     []string       `json:"env"`           // NAME=VALUE, sorted
+	Set     []Setting      `json:"set,omitempty"` // for every build, in place of what the recipe says
 	Outputs []OutputFiles  `json:"outputs"`
 }
 
@@ -70,7 +72,8 @@ type Result struct {
 	// other logs.
 	Logs []File `json:"logs"`
 
-	dir string
+	builds []*Build
+	dir    string
 }
 
 // A Difference is an output that two builds made differently.
@@ -129,40 +132,45 @@ func (r *Result) Reference(name string) (*Reference, error) {
 	if !r.Agree() {
 		return nil, &DisagreeError{r.Differences}
 	}
-	var known []string
-	for _, o := range r.Build.Outputs {
-		if o.Path != name && path.Base(o.Path) != name {
-			known = append(known, o.Path)
-			continue
-		}
-		file, err := r.file(1, path.Base(o.Path))
-		if err != nil {
-			return nil, err
-		}
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		d, err := digestOf(f)
-		if err != nil {
-			return nil, err
-		}
-		if d.sha256 != o.Builds[0].SHA256 {
-			return nil, fmt.Errorf("%s changed after it was built", file)
-		}
-		build := r.Build
-		ref := &Reference{Path: file, Origin: Origin{
-			Kind: KindRebuilt, Name: path.Base(o.Path), Size: d.size, SHA256: d.sha256, SHA512: d.sha512, Build: &build,
-		}}
-		if o.Symbols != nil {
-			if ref.Symbols, err = r.file(1, o.Symbols[0].Name); err != nil {
-				return nil, err
-			}
-		}
-		return ref, nil
+	i, err := r.Output(name)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("the recipe %s has no output %q: its outputs are %s", r.Build.Recipe.Name, name, strings.Join(known, ", "))
+	return r.Of(r.builds[0], i)
+}
+
+// Output returns the index of the output of a name among those of the recipe.
+func (r *Result) Output(name string) (int, error) {
+	var known []string
+	for i, o := range r.Build.Outputs {
+		if o.Path == name || path.Base(o.Path) == name {
+			return i, nil
+		}
+		known = append(known, o.Path)
+	}
+	return 0, fmt.Errorf("the recipe %s has no output %q: its outputs are %s", r.Build.Recipe.Name, name, strings.Join(known, ", "))
+}
+
+// Of returns an output of a build, this result's or one that was made beside it under other settings, as a reference.
+// Its origin holds the record of this result.
+func (r *Result) Of(made *Build, output int) (*Reference, error) {
+	file := made.Output(output)
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	d, err := digestOf(f)
+	if err != nil {
+		return nil, err
+	}
+	if d.sha256 != made.Outputs[output].SHA256 {
+		return nil, fmt.Errorf("%s changed after it was built", file)
+	}
+	build := r.Build
+	return &Reference{Path: file, Symbols: made.SymbolFile(output), Origin: Origin{
+		Kind: KindRebuilt, Name: made.Outputs[output].Name, Size: d.size, SHA256: d.sha256, SHA512: d.sha512, Build: &build,
+	}}, nil
 }
 
 // file is where a file of a build was put.
@@ -175,61 +183,119 @@ func buildName(build int) string { return fmt.Sprintf("build-%d", build) }
 // Rebuild builds a recipe n times and compares what comes out. Builds that differ are not an error: see
 // [Result.Agree]. A source that is not the pinned one is a *[MismatchError]; see [Undecided] for the rest.
 func Rebuild(ctx context.Context, recipe *Recipe, o Options) (*Result, error) {
-	say := o.Progress
-	if say == nil {
-		say = func(string) {}
+	b, err := NewBuilder(recipe, o)
+	if err != nil {
+		return nil, err
 	}
-	n := recipe.Builds
-	if o.Builds != 0 {
-		n = o.Builds
+	defer b.Close()
+	return b.Rebuild(ctx)
+}
+
+// A Builder makes the builds of one recipe, from sources that it holds open.
+type Builder struct {
+	recipe  *Recipe
+	options Options
+	config  sandbox.Config
+	record  Rebuilt
+	say     func(string)
+	inputs  []*os.File
+	begun   bool // a build has told which tools there are
+}
+
+// A Build is what one build made.
+type Build struct {
+	Name     string    `json:"name"` // of its folder in Options.OutDir
+	Settings []Setting `json:"settings,omitempty"`
+	Outputs  []File    `json:"outputs"` // as Recipe.Outputs
+	Symbols  []File    `json:"symbols"` // the same; without a name where an output has none
+	Log      File      `json:"-"`
+
+	dir string
+}
+
+// Output returns the path of the output of an index of Recipe.Outputs.
+func (b *Build) Output(i int) string { return filepath.Join(b.dir, b.Outputs[i].Name) }
+
+// SymbolFile returns the path of the symbol file of an output, or "".
+func (b *Build) SymbolFile(i int) string {
+	if b.Symbols[i].Name == "" {
+		return ""
+	}
+	return filepath.Join(b.dir, b.Symbols[i].Name)
+}
+
+// NewBuilder opens the sources of a recipe and checks them against their pins; one that is another is a
+// *[MismatchError]. The caller closes the Builder.
+func NewBuilder(recipe *Recipe, o Options) (*Builder, error) {
+	b := &Builder{
+		recipe: recipe, options: o, say: o.Progress,
+		config: sandbox.Config{
+			Backend: o.Sandbox, ToolDirs: o.ToolDirs, Tools: recipe.Toolchain.Host, Env: recipe.Env, Epoch: recipe.Epoch,
+			Steps: recipe.Steps, Limits: recipe.Limits,
+		},
+		record: Rebuilt{Recipe: File{recipe.Name, recipe.Size, recipe.SHA256}, Env: recipe.Env, Tools: []sandbox.Tool{}},
+	}
+	if b.say == nil {
+		b.say = func(string) {}
+	}
+	if err := b.openInputs(); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Close closes the sources.
+func (b *Builder) Close() {
+	for _, f := range b.inputs {
+		f.Close()
+	}
+	b.inputs = nil
+}
+
+// Tools returns the tools that the first build found, in the order of the recipe.
+func (b *Builder) Tools() []sandbox.Tool { return b.record.Tools }
+
+// Rebuild builds as often as the options or the recipe say, into build-1, build-2, …, and compares what comes out.
+func (b *Builder) Rebuild(ctx context.Context) (*Result, error) {
+	n := b.recipe.Builds
+	if b.options.Builds != 0 {
+		n = b.options.Builds
 	}
 	if n < 1 || n > maxBuilds {
 		return nil, fmt.Errorf("%d builds: from 1 to %d are possible", n, maxBuilds)
 	}
-	r := &Result{dir: o.OutDir, Differences: []Difference{}, Build: Rebuilt{
-		Recipe: File{recipe.Name, recipe.Size, recipe.SHA256}, Builds: n, Env: recipe.Env, Tools: []sandbox.Tool{},
-	}}
-	b := &builder{recipe: recipe, options: o, result: r, config: sandbox.Config{
-		Backend: o.Sandbox, ToolDirs: o.ToolDirs, Tools: recipe.Toolchain.Host, Env: recipe.Env, Epoch: recipe.Epoch,
-		Steps: recipe.Steps, Limits: recipe.Limits,
-	}}
-	defer b.close()
-	if err := b.openInputs(); err != nil {
-		return nil, err
-	}
-	for _, out := range recipe.Outputs {
-		r.Build.Outputs = append(r.Build.Outputs, OutputFiles{Path: out.Path})
-	}
+	r := &Result{dir: b.options.OutDir, Differences: []Difference{}}
 	for i := 1; i <= n; i++ {
-		say(fmt.Sprintf("build %d of %d", i, n))
-		if err := b.build(ctx, i); err != nil {
+		b.say(fmt.Sprintf("build %d of %d", i, n))
+		made, err := b.Build(ctx, buildName(i), b.options.Set)
+		if err != nil {
 			return nil, fmt.Errorf("build %d of %d: %w", i, n, err)
 		}
+		r.builds = append(r.builds, made)
+		r.Logs = append(r.Logs, made.Log)
+	}
+	r.Build = b.record
+	r.Build.Builds, r.Build.Set = n, b.options.Set
+	for k, out := range b.recipe.Outputs {
+		o := OutputFiles{Path: out.Path}
+		for _, made := range r.builds {
+			o.Builds = append(o.Builds, made.Outputs[k])
+			if out.Symbols != "" {
+				o.Symbols = append(o.Symbols, made.Symbols[k])
+			}
+		}
+		r.Build.Outputs = append(r.Build.Outputs, o)
 	}
 	if err := r.compare(); err != nil {
 		return nil, err
 	}
-	say(fmt.Sprintf("%d of %d builds agree", r.Build.Agree, n))
+	b.say(fmt.Sprintf("%d of %d builds agree", r.Build.Agree, n))
 	return r, nil
 }
 
-// A builder makes the builds of one recipe.
-type builder struct {
-	recipe  *Recipe
-	options Options
-	config  sandbox.Config
-	result  *Result
-	inputs  []*os.File
-}
-
-func (b *builder) close() {
-	for _, f := range b.inputs {
-		f.Close()
-	}
-}
-
 // openInputs opens the sources and the root file system and checks them against their pins.
-func (b *builder) openInputs() error {
+func (b *Builder) openInputs() error {
 	open := func(s *Source) (sandbox.Input, File, error) {
 		f, d, err := s.open()
 		if err != nil {
@@ -246,26 +312,39 @@ func (b *builder) openInputs() error {
 			return err
 		}
 		b.config.Sources = append(b.config.Sources, sandbox.Source{Input: in, At: s.At})
-		b.result.Build.Sources = append(b.result.Build.Sources, SourceFile{record, s.At, s.Trust})
+		b.record.Sources = append(b.record.Sources, SourceFile{record, s.At, s.Trust})
 	}
 	if s := b.recipe.Toolchain.Rootfs; s != nil {
 		in, record, err := open(s)
 		if err != nil {
 			return err
 		}
-		b.config.Rootfs, b.result.Build.Rootfs = &in, &record
+		b.config.Rootfs, b.record.Rootfs = &in, &record
 	}
 	return nil
 }
 
-// build makes one build and records it.
-func (b *builder) build(ctx context.Context, number int) error {
-	dir := filepath.Join(b.options.OutDir, buildName(number))
+// Build makes one build under settings, into a folder of that name in Options.OutDir, which must not be there yet. One
+// that fails leaves its log, and no folder.
+func (b *Builder) Build(ctx context.Context, name string, settings []Setting) (*Build, error) {
+	if !b.begun && slices.ContainsFunc(settings, func(s Setting) bool { return s.Factor == "version" }) {
+		if err := b.identify(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c := b.config
+	if err := apply(&c, settings, b.record.Tools); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(filepath.Join(b.options.OutDir, name))
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(b.options.OutDir, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	done := false
 	defer func() {
@@ -273,7 +352,6 @@ func (b *builder) build(ctx context.Context, number int) error {
 			os.RemoveAll(dir) // half a build is none
 		}
 	}()
-	c := b.config
 	var outputs []*os.File
 	defer func() {
 		for _, f := range outputs {
@@ -291,17 +369,18 @@ func (b *builder) build(ctx context.Context, number int) error {
 	}
 	for _, o := range b.recipe.Outputs {
 		if err := want(o.Path); err != nil {
-			return err
+			return nil, err
 		}
 		if o.Symbols != "" {
 			if err := want(o.Symbols); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	log, closeLog, err := b.log(number)
+	made := &Build{Name: name, Settings: settings, dir: dir}
+	log, closeLog, err := b.log(made)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.Log = log
 	report, err := sandbox.Run(ctx, c)
@@ -309,25 +388,45 @@ func (b *builder) build(ctx context.Context, number int) error {
 		err = closeErr
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := b.record(number, report, outputs); err != nil {
-		return err
+	if err := b.take(made, report, outputs); err != nil {
+		return nil, err
 	}
 	done = true
+	return made, nil
+}
+
+// identify finds the tools, and builds nothing.
+func (b *Builder) identify(ctx context.Context) error {
+	c := b.config
+	c.Sources, c.Steps = nil, nil
+	report, err := sandbox.Run(ctx, c)
+	if err != nil {
+		return err
+	}
+	return b.found(report)
+}
+
+// found records the tools and the back end of a run, which must be those of the first.
+func (b *Builder) found(report *sandbox.Report) error {
+	if !b.begun {
+		b.begun = true
+		b.record.Sandbox = string(report.Backend)
+		b.record.Tools = append(b.record.Tools, report.Tools...)
+		b.config.Backend = report.Backend // what worked once is what the others are made with
+	} else if !slices.Equal(b.record.Tools, report.Tools) {
+		return &sandbox.FailedError{What: "the tools changed since the first build: nothing else may install or remove them meanwhile"}
+	}
 	return nil
 }
 
-func (b *builder) record(number int, report *sandbox.Report, outputs []*os.File) error {
-	made := &b.result.Build
-	if number == 1 {
-		made.Sandbox = string(report.Backend)
-		made.Tools = append(made.Tools, report.Tools...)
-		b.config.Backend = report.Backend // what worked once is what the others are made with
-	} else if !slices.Equal(made.Tools, report.Tools) {
-		return &sandbox.FailedError{What: "the tools changed since the first build: nothing else may install or remove them meanwhile"}
+// take records what a build made and by which tools.
+func (b *Builder) take(made *Build, report *sandbox.Report, outputs []*os.File) error {
+	if err := b.found(report); err != nil {
+		return err
 	}
-	take := func() (File, error) {
+	next := func() (File, error) {
 		f := outputs[0]
 		outputs = outputs[1:]
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -336,31 +435,30 @@ func (b *builder) record(number int, report *sandbox.Report, outputs []*os.File)
 		d, err := digestOf(f)
 		return File{filepath.Base(f.Name()), d.size, d.sha256}, err
 	}
-	for i, o := range b.recipe.Outputs {
-		f, err := take()
+	for _, o := range b.recipe.Outputs {
+		f, err := next()
 		if err != nil {
 			return err
 		}
-		made.Outputs[i].Builds = append(made.Outputs[i].Builds, f)
-		if o.Symbols == "" {
-			continue
+		made.Outputs = append(made.Outputs, f)
+		if f = (File{}); o.Symbols != "" {
+			if f, err = next(); err != nil {
+				return err
+			}
 		}
-		if f, err = take(); err != nil {
-			return err
-		}
-		made.Outputs[i].Symbols = append(made.Outputs[i].Symbols, f)
+		made.Symbols = append(made.Symbols, f)
 	}
 	return nil
 }
 
 // log makes the file that takes what a build prints; closing records it.
-func (b *builder) log(number int) (io.Writer, func() error, error) {
+func (b *Builder) log(made *Build) (io.Writer, func() error, error) {
 	var kept io.WriteCloser = discard{}
 	if b.options.LogDir != "" {
 		if err := os.MkdirAll(b.options.LogDir, 0o755); err != nil {
 			return nil, nil, err
 		}
-		f, err := create(filepath.Join(b.options.LogDir, buildName(number)+".log"))
+		f, err := create(filepath.Join(b.options.LogDir, made.Name+".log"))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -369,7 +467,7 @@ func (b *builder) log(number int) (io.Writer, func() error, error) {
 	sum := sha256.New()
 	size := new(counter)
 	return io.MultiWriter(kept, sum, size), func() error {
-		b.result.Logs = append(b.result.Logs, File{buildName(number) + ".log", int64(*size), hex.EncodeToString(sum.Sum(nil))})
+		made.Log = File{made.Name + ".log", int64(*size), hex.EncodeToString(sum.Sum(nil))}
 		return kept.Close()
 	}, nil
 }
