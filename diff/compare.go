@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/assaylab/assay/diff/ledger"
 )
@@ -25,6 +26,9 @@ type Options struct {
 	Rules   []*Rule
 	Codecs  []ledger.Codec
 	Limits  Limits
+
+	// Premises are values of the deployed image that the reference was built with.
+	Premises []ledger.Premise
 
 	// Labels names offsets of a raw reference, as a symbol file tells them.
 	// They never affect a verdict.
@@ -101,7 +105,7 @@ func compare(ctx context.Context, ref, dep Image, opt Options) (*Result, error) 
 			return nil, err
 		}
 	}
-	l := &ledger.Ledger{}
+	l := &ledger.Ledger{Premises: slices.Clone(opt.Premises)}
 	for k, s := range w.strata {
 		if k > 0 {
 			l.Streams = append(l.Streams, s.stream)

@@ -75,12 +75,21 @@ func invalid(format string, args ...any) error {
 // Check reads the images a bounded number of times and holds no more of them
 // than fixed buffers; derived streams live in Scratch.
 func (l *Ledger) Check(ctx context.Context, ref, dep Image, t Tools) error {
+	return l.replay(ctx, ref, dep, t, nil)
+}
+
+// replay checks, and hands the proven streams to then.
+func (l *Ledger) replay(ctx context.Context, ref, dep Image, t Tools, then func(*checker) error) error {
 	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}}
 	defer c.close()
 	if err := c.open(ref, dep); err != nil {
 		return err
 	}
 	l.FreeBits, l.Missing, l.Totals = 0, nil, Totals{}
+	premises, err := l.premises()
+	if err != nil {
+		return err
+	}
 	at := 0
 	for k := range c.pairs {
 		p := &c.pairs[k]
@@ -107,6 +116,12 @@ func (l *Ledger) Check(ctx context.Context, ref, dep Image, t Tools) error {
 	c.missing()
 	if err := c.total(); err != nil {
 		return err
+	}
+	l.FreeBits += premises
+	if then != nil {
+		if err := then(c); err != nil {
+			return err
+		}
 	}
 	// A tool may have swallowed what a read told it.
 	for _, s := range c.images {

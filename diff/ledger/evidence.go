@@ -29,6 +29,7 @@ type (
 		Streams   int      `json:"streams"`
 		Entries   int      `json:"entries"`
 		Missing   int      `json:"missing"`
+		Premises  int      `json:"premises,omitempty"`
 	}
 	jsonSide struct {
 		Size   int64  `json:"size"`
@@ -122,8 +123,13 @@ func (l *Ledger) Encode(w io.Writer) ([32]byte, error) {
 		_, err = out.Write(append(b, '\n'))
 		return err
 	}
-	if err := line(jsonHead{Schema, side(l.Reference), side(l.Deployed), len(l.Streams), len(l.Entries), len(l.Missing)}); err != nil {
+	if err := line(jsonHead{Schema, side(l.Reference), side(l.Deployed), len(l.Streams), len(l.Entries), len(l.Missing), len(l.Premises)}); err != nil {
 		return sum, err
+	}
+	for _, p := range l.Premises {
+		if err := line(p); err != nil {
+			return sum, err
+		}
 	}
 	for i := range l.Streams {
 		s := &l.Streams[i]
@@ -212,7 +218,7 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 	if head.Schema != Schema {
 		return nil, sum, invalid("schema %.80q is not %s", head.Schema, Schema)
 	}
-	if head.Streams < 0 || head.Entries < 0 || head.Missing < 0 {
+	if head.Streams < 0 || head.Entries < 0 || head.Missing < 0 || head.Premises < 0 {
 		return nil, sum, invalid("negative counts")
 	}
 	l := &Ledger{}
@@ -222,6 +228,13 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 	}
 	if l.Deployed, err = head.Deployed.side(); err != nil {
 		return nil, sum, err
+	}
+	for range head.Premises {
+		var p Premise
+		if err := line(&p, true); err != nil {
+			return nil, sum, err
+		}
+		l.Premises = append(l.Premises, p)
 	}
 	for i := range head.Streams {
 		var j jsonStream

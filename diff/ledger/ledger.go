@@ -193,8 +193,9 @@ type Totals struct {
 // Entries grouped by stream in rising order and by offset within a stream;
 // Check fills everything else.
 type Ledger struct {
-	Streams []Stream // Streams[i] describes pair i+1
-	Entries []Entry
+	Premises []Premise // values of the deployed image that the reference was built with, in order of their names
+	Streams  []Stream  // Streams[i] describes pair i+1
+	Entries  []Entry
 
 	// By the kernel.
 	Reference, Deployed Side

@@ -1,0 +1,60 @@
+package diff
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Streams calls visit for an image and for every stream that its layout carries
+// encoded, as far as formats and limits go: what cannot be opened stays a part of the
+// stream that it stands in. visit must not keep r.
+func Streams(ctx context.Context, img Image, opt Options, visit func(r io.ReaderAt, size int64) error) error {
+	s := &streamer{ctx: ctx, opt: &opt, visit: visit, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits)}}
+	l := newLayer(img, img.Size)
+	return s.stream(l, 0)
+}
+
+type streamer struct {
+	ctx    context.Context
+	opt    *Options
+	opener opener
+	visit  func(io.ReaderAt, int64) error
+}
+
+func (st *streamer) stream(l *layer, depth int) error {
+	if err := st.visit(l, l.size); err != nil {
+		return err
+	}
+	return st.section(l, &l.root, nil, depth)
+}
+
+func (st *streamer) section(l *layer, s, parent *Section, depth int) error {
+	if err := st.opener.open(st.ctx, l, s, depth); err != nil {
+		return err
+	}
+	if s.Format != "" {
+		depth++
+	}
+	ks := kids(s, parent)
+	for i := range ks {
+		if err := st.section(l, &ks[i], s, depth); err != nil {
+			return err
+		}
+	}
+	codec := st.opt.codec(s.Codec)
+	if codec == nil || s.Len == 0 {
+		return nil
+	}
+	sp := &spool{budget: st.opener.budget}
+	defer sp.Close()
+	err := codec.Decode(st.ctx, sp, io.NewSectionReader(l, s.Off, s.Len))
+	if st.ctx.Err() != nil {
+		return st.ctx.Err()
+	}
+	var limit *LimitError
+	if err != nil && !errors.As(err, &limit) {
+		return nil
+	}
+	return st.stream(newLayer(sp, sp.size), depth+1)
+}
