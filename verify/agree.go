@@ -46,6 +46,9 @@ func agrees(r *Report, l *ledger.Ledger) error {
 	if err := r.checkSignatures(); err != nil {
 		return err
 	}
+	if err := r.checkReplay(l); err != nil {
+		return err
+	}
 	again, sum, source := newReport(r.Policy, Options{}), "", "the ledger"
 	again.Reference.Size, again.Deployed.Size = r.Reference.Size, r.Deployed.Size
 	if l != nil {
@@ -215,6 +218,12 @@ func addsUp(l *ledger.Ledger) error {
 		}
 		left -= bits
 		return true
+	}
+	for i := range l.Premises {
+		p := &l.Premises[i]
+		if bits, err := p.Price(); err != nil || bits != p.Bits || !pay(bits) {
+			return fmt.Errorf("premise %d has another price, or is none", i+1)
+		}
 	}
 	at := 0
 	for k := range 1 + len(l.Streams) {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/format"
+	"github.com/assaylab/assay/diff/ledger"
+	"github.com/assaylab/assay/verify/fetch"
 	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/provenance"
 	"github.com/assaylab/assay/verify/reference"
@@ -29,7 +31,13 @@ type CheckOptions struct {
 	Sandbox  sandbox.Backend // that rebuilds
 	ToolDirs []string        // directories of the host that the build sees beside /usr
 	WorkDir  string          // where the rebuild's outputs and logs go; must exist
-	Say      func(string)    // told what happens, one line at a time
+	Rebuilds *int            // counterfactual rebuilds allowed, in place of what the recipe says
+
+	// Fetcher opens what brings the files that the delivery and its recipe name by an
+	// address; nil: nothing does.
+	Fetcher func() (*fetch.Fetcher, error)
+
+	Say func(string) // told what happens, one line at a time
 }
 
 // Check is the main job: it verifies the signatures of a delivery, brings its
@@ -49,15 +57,24 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d, err = d.fetched(ctx, o.Fetcher); err != nil {
+		return nil, err
+	}
 	dep, err := OpenImage(d.path(d.Deployed.Path))
 	if err != nil {
 		return nil, fmt.Errorf("deployed image: %w", err)
 	}
 	defer dep.Close()
+	if d.Deployed.name != "" {
+		dep.Name = d.Deployed.name
+	}
 
 	var recipe *reference.Recipe
 	if d.Reference.Rebuild != "" {
 		if recipe, err = reference.LoadRecipe(d.path(d.Reference.Rebuild)); err != nil {
+			return nil, err
+		}
+		if err := Resolve(ctx, recipe, o.Fetcher); err != nil {
 			return nil, err
 		}
 	}
@@ -65,10 +82,11 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	ref, why, err := bringReference(ctx, d, recipe, o)
+	ref, built, why, err := bringReference(ctx, d, recipe, o)
 	if err != nil {
 		return nil, err
 	}
+	defer built.close()
 	out := &Outcome{}
 	if ref == nil {
 		r := newReport(policy, o.Options)
@@ -76,24 +94,13 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 		r.Deployed = Input{Name: dep.Name, Kind: dep.Kind, Size: dep.Size}
 		out.Report = r.undecided(why)
 	} else {
-		img, err := OpenImage(ref.Path)
-		if err != nil {
-			return nil, fmt.Errorf("reference: %w", err)
-		}
-		defer img.Close()
-		var labels diff.Labels
-		if ref.Symbols != "" {
-			if labels, err = format.LoadSymbols(ref.Symbols, img.Size); err != nil {
-				o.Say(fmt.Sprintf("offsets stay without names: %v", err))
-				labels = nil
-			}
-		}
-		o.Say("accounting for every byte of the deployed image")
-		if out, err = Diff(ctx, img, dep, labels, policy, o.Options); err != nil {
+		if out, err = account(ctx, ref, dep, nil, policy, o); err != nil {
 			return nil, err
 		}
-		if seen := out.Report.Reference.SHA256; seen != ref.Origin.SHA256 && ref.Origin.SHA256 != "" && seen != "" {
-			return nil, fmt.Errorf("reference %s changed while it was being read", ref.Origin.Name)
+		if near, err := built.nearer(ctx, d, out, dep, policy, o); err != nil {
+			return nil, err
+		} else if near != nil {
+			out, ref = near.outcome, near.ref
 		}
 		out.Report.Reference.Origin = ref.Origin
 		if out.Report.Reference.SHA256 == "" { // a limit stopped the comparison
@@ -142,39 +149,80 @@ func pin(r *Report, in *Input, want, side string) {
 	r.reject(KindInput, side, fmt.Sprintf("the %s image is not the pinned one: its sha256 is %s, the delivery demands %s", side, in.SHA256, want))
 }
 
-// bringReference returns the reference, or nil and the reason why it could not
-// be had.
-func bringReference(ctx context.Context, d *Delivery, recipe *reference.Recipe, o CheckOptions) (*reference.Reference, string, error) {
+// account compares a reference with the deployed image.
+func account(ctx context.Context, ref *reference.Reference, dep *Image, premises []ledger.Premise, policy Policy, o CheckOptions) (*Outcome, error) {
+	img, err := OpenImage(ref.Path)
+	if err != nil {
+		return nil, fmt.Errorf("reference: %w", err)
+	}
+	defer img.Close()
+	img.Name = ref.Origin.Name
+	var labels diff.Labels
+	if ref.Symbols != "" {
+		if labels, err = format.LoadSymbols(ref.Symbols, img.Size); err != nil {
+			o.Say(fmt.Sprintf("offsets stay without names: %v", err))
+			labels = nil
+		}
+	}
+	o.Say("accounting for every byte of the deployed image")
+	o.Premises = premises
+	out, err := Diff(ctx, img, dep, labels, policy, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	if seen := out.Report.Reference.SHA256; seen != ref.Origin.SHA256 && ref.Origin.SHA256 != "" && seen != "" {
+		return nil, fmt.Errorf("reference %s changed while it was being read", ref.Origin.Name)
+	}
+	return out, nil
+}
+
+// bringReference returns the reference, and what it was built by if it was; or nil and
+// the reason why it could not be had.
+func bringReference(ctx context.Context, d *Delivery, recipe *reference.Recipe, o CheckOptions) (*reference.Reference, *built, string, error) {
 	if d.Reference.Path != "" {
 		ref, err := reference.FromPath(d.path(d.Reference.Path))
 		if err != nil {
-			return nil, "", fmt.Errorf("reference: %w", err)
+			return nil, nil, "", fmt.Errorf("reference: %w", err)
 		}
 		if d.Reference.SHA256 != "" && ref.Origin.SHA256 == strings.ToLower(d.Reference.SHA256) {
 			ref.Origin.Kind = reference.KindPinned
 		}
+		if d.Reference.name != "" {
+			ref.Origin.Kind, ref.Origin.Name, ref.Origin.From = reference.KindFetched, d.Reference.name, d.Reference.from
+		}
 		ref.Symbols = d.path(d.Reference.Symbols)
-		return ref, "", nil
+		return ref, nil, "", nil
 	}
-	res, err := reference.Rebuild(ctx, recipe, reference.Options{
-		Sandbox: o.Sandbox, ToolDirs: o.ToolDirs, Progress: o.Say,
-		OutDir: filepath.Join(o.WorkDir, "rebuild"), LogDir: filepath.Join(o.WorkDir, "logs"),
-	})
-	switch {
-	case err != nil && reference.Undecided(err):
+	undecided := func(err error) (*reference.Reference, *built, string, error) {
 		for _, line := range reference.Tail(err) {
 			o.Say("  " + line)
 		}
-		return nil, fmt.Sprintf("no reference: %v", err), nil
-	case err != nil:
-		return nil, "", err
+		return nil, nil, fmt.Sprintf("no reference: %v", err), nil
 	}
-	ref, err := res.Reference(d.Reference.Output)
+	b, err := reference.NewBuilder(recipe, reference.Options{
+		Sandbox: o.Sandbox, ToolDirs: o.ToolDirs, Progress: o.Say,
+		OutDir: filepath.Join(o.WorkDir, rebuildDir), LogDir: filepath.Join(o.WorkDir, "logs"),
+	})
+	if err != nil {
+		return nil, nil, "", err
+	}
+	made := &built{builder: b, recipe: recipe}
+	made.result, err = b.Rebuild(ctx)
+	if err == nil {
+		err = NameSections(ctx, made.result, o.Options)
+	}
+	if err == nil {
+		var ref *reference.Reference
+		if ref, err = made.result.Reference(d.Reference.Output); err == nil {
+			return ref, made, "", nil
+		}
+	}
+	b.Close()
 	var disagree *reference.DisagreeError
-	if errors.As(err, &disagree) {
-		return nil, fmt.Sprintf("no reference: %v", err), nil
+	if reference.Undecided(err) || errors.As(err, &disagree) {
+		return undecided(err)
 	}
-	return ref, "", err
+	return nil, nil, "", err
 }
 
 func verifySignatures(ctx context.Context, d *Delivery, deployed *os.Root, recipe *reference.Recipe, o CheckOptions) ([]Signature, error) {

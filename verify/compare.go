@@ -19,6 +19,8 @@ type Options struct {
 	Limits   diff.Limits
 	Progress func(stage string, done, total int64)
 
+	Premises []ledger.Premise // what the reference was built with, of the deployed image
+
 	AsOf        time.Time // the day on which the age of trusted roots is reckoned; zero: it is not
 	MaxTrustAge int       // days past which to warn; 0: signature.MaxTrustAge
 }
@@ -27,7 +29,7 @@ type Options struct {
 func (o Options) Engine() diff.Options {
 	return diff.Options{
 		Formats: format.All(), Rules: explain.All(), Codecs: format.Codecs(o.Limits),
-		Limits: o.Limits, Progress: o.Progress,
+		Limits: o.Limits, Progress: o.Progress, Premises: o.Premises,
 	}
 }
 
@@ -35,6 +37,9 @@ func (o Options) Engine() diff.Options {
 type Outcome struct {
 	Report *Report
 	Ledger *ledger.Ledger // nil where nothing could be compared
+
+	// Inert are the ledgers of the builds that Report.Replay names, in their order.
+	Inert []*ledger.Ledger
 }
 
 // Diff accounts for every byte of dep against ref, and judges the account. An

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/assaylab/assay/verify/fetch"
 	"github.com/assaylab/assay/verify/provenance"
 	"github.com/assaylab/assay/verify/signature"
 
@@ -35,23 +36,29 @@ type Delivery struct {
 	text   []byte
 }
 
-// A Source is a file or directory, pinned by its SHA-256 if one is given.
+// A Source is a file or directory, pinned by its SHA-256 if one is given. What is
+// fetched is pinned: by its SHA-256, or an image by its digest.
 type Source struct {
 	Path   string `yaml:"path"`
 	SHA256 string `yaml:"sha256"`
-	URL    string `yaml:"url"`
-	OCI    string `yaml:"oci"`
+	URL    string `yaml:"url"` // https://…
+	OCI    string `yaml:"oci"` // docker://HOST/REPOSITORY@sha256:HEX or oci:DIR@sha256:HEX
+
+	name, from string // of what was fetched
 }
 
 // A ReferenceSource says how the reference is had: by rebuilding it from a
-// recipe, of whose outputs Output names one, or from a path.
+// recipe, of whose outputs Output names one, from a path, or by fetching what
+// Fetch names as fetch.ParseRequest reads it.
 type ReferenceSource struct {
 	Rebuild string `yaml:"rebuild"`
 	Output  string `yaml:"output"`
 	Path    string `yaml:"path"`
 	SHA256  string `yaml:"sha256"`
 	Symbols string `yaml:"symbols"` // an ELF file that names offsets of a raw reference
-	Fetch   any    `yaml:"fetch"`
+	Fetch   string `yaml:"fetch"`
+
+	name, from string // of what was fetched
 }
 
 // A SignatureSpec is one signature or attestation to verify: by key, or by the
@@ -186,20 +193,26 @@ func (d *Delivery) check() error {
 		return errors.New("version must be 1")
 	case d.Name == "":
 		return errors.New("name is missing")
-	case d.Deployed.URL != "" || d.Deployed.OCI != "":
-		return errors.New("deployed: only path is supported; download it and pin it by sha256")
-	case d.Deployed.Path == "":
-		return errors.New("deployed: path is missing")
-	case d.Reference.Fetch != nil:
-		return errors.New("reference: fetch is not supported; download it and give path and sha256")
-	case (d.Reference.Rebuild == "") == (d.Reference.Path == ""):
-		return errors.New("reference: give one of rebuild and path")
+	case given(d.Deployed.Path, d.Deployed.URL, d.Deployed.OCI) != 1:
+		return errors.New("deployed: give one of path, url and oci")
+	case d.Deployed.URL != "" && d.Deployed.SHA256 == "":
+		return errors.New("deployed: a url needs a sha256: what is not pinned is whatever the server says it is; assay fetch URL prints the digest that it sees")
+	case given(d.Reference.Path, d.Reference.Rebuild, d.Reference.Fetch) != 1:
+		return errors.New("reference: give one of rebuild, fetch and path")
 	case d.Reference.Rebuild != "" && d.Reference.Output == "":
 		return errors.New("reference: output must name the recipe's output to compare with")
 	case d.Reference.Rebuild == "" && d.Reference.Output != "":
 		return errors.New("reference: output goes with rebuild")
 	case d.Reference.Rebuild != "" && (d.Reference.SHA256 != "" || d.Reference.Symbols != ""):
-		return errors.New("reference: sha256 and symbols go with path; a recipe names its own")
+		return errors.New("reference: sha256 and symbols go with path and fetch; a recipe names its own")
+	}
+	for side, address := range map[string]string{"deployed": d.Deployed.address(), "reference": d.Reference.Fetch} {
+		if address == "" {
+			continue
+		}
+		if _, err := fetch.ParseRequest(address); err != nil {
+			return fmt.Errorf("%s: %w", side, err)
+		}
 	}
 	for _, s := range []string{d.Deployed.SHA256, d.Reference.SHA256} {
 		if b, err := hex.DecodeString(s); err != nil || s != "" && len(b) != sha256.Size {
@@ -212,7 +225,7 @@ func (d *Delivery) check() error {
 		switch {
 		case !slices.Contains(sides, s.Over):
 			return fmt.Errorf("signatures[%d]: over must be %s", i, strings.Join(sides, ", "))
-		case s.Over == "reference" && d.Reference.Path == "":
+		case s.Over == "reference" && d.Reference.Rebuild != "":
 			return fmt.Errorf("signatures[%d]: a rebuilt reference bears no signature", i)
 		case s.Over == "source" && d.Reference.Rebuild == "":
 			return fmt.Errorf("signatures[%d]: only a reference that is rebuilt has a source", i)
@@ -241,6 +254,16 @@ func (d *Delivery) check() error {
 		names[s.Name] = s.Over
 	}
 	return d.Signers.check(names)
+}
+
+// given counts the texts that are not empty.
+func given(texts ...string) (n int) {
+	for _, t := range texts {
+		if t != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // path resolves a path of the delivery file.

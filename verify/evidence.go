@@ -70,6 +70,16 @@ func WriteEvidence(dir string, out *Outcome) error {
 		}
 		out.Report.Ledger = hex.EncodeToString(sum[:])
 	}
+	for i, l := range out.Inert {
+		f, err := os.Create(filepath.Join(dir, inertFile(i+1)))
+		if err != nil {
+			return fmt.Errorf("evidence: %w", err)
+		}
+		_, err = l.Encode(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("evidence: %w", err)
+		}
+	}
 	var b bytes.Buffer
 	if err := EncodeJSON(&b, out.Report); err != nil {
 		return fmt.Errorf("evidence: %w", err)
@@ -182,7 +192,10 @@ func Recheck(ctx context.Context, dir string, ref, dep *Image, policy string, o 
 	if err != nil {
 		return nil, err
 	}
-	return r, agrees(r, l)
+	if err := agrees(r, l); err != nil {
+		return nil, err
+	}
+	return r, r.recheckInert(ctx, dir, ref, l, o)
 }
 
 // openLedger opens the ledger of an evidence folder; nil if there is none.

@@ -25,6 +25,7 @@ func Judge(l *ledger.Ledger, p Policy) Judgement {
 	for i, r := range p.Rules {
 		j.budget[i] = r.FreeBits
 	}
+	j.premises()
 	j.entries()
 	j.encodings()
 	j.missing()
@@ -70,6 +71,39 @@ func (j *judge) add(f Finding) {
 	} else {
 		j.against++
 	}
+}
+
+// ReplayRule is the name of the rule that a policy allows counterfactual rebuilds by;
+// the path of what it explains is the root, ".".
+const ReplayRule = "rebuild"
+
+// premises lists what the reference was built with, as one explanation of the whole
+// image for each value.
+func (j *judge) premises() {
+	whole := ledger.Range{Len: j.l.Deployed.Size}
+	for i := range j.l.Premises {
+		p := &j.l.Premises[i]
+		j.Explanations = append(j.Explanations, Explanation{
+			Rule: ReplayRule, Path: ".", Length: whole.Len, Bits: p.Bits, Because: because(p),
+		})
+		if why := j.disallows(ReplayRule, ".", p.Bits); why != "" {
+			j.find(Finding{Kind: KindDisallowed, Path: ".", Length: whole.Len, Message: why})
+		}
+	}
+}
+
+// because says what a premise proves, and what not.
+func because(p *ledger.Premise) string {
+	what := p.Factor
+	if p.Tool != "" {
+		what = fmt.Sprintf("the version of %s", p.Tool)
+	}
+	plain := fmt.Sprintf("%q", p.Plain)
+	if p.Plain == "" {
+		plain = "nothing"
+	}
+	return fmt.Sprintf("the reference was built again with %s %q, which stands in the deployed image, in place of %s; "+
+		"builds with other values differ where they stand and nowhere else. It shows that the image is what source, tools and this value give, not that the vendor had it", what, p.Value, plain)
 }
 
 func (j *judge) entries() {
@@ -149,16 +183,21 @@ func (j *judge) disallowed(e *ledger.Entry) string {
 			}
 		}
 	}
+	return j.disallows(e.Rule, e.Path, e.Bits)
+}
+
+// disallows says why the policy does not allow a rule at a place, or nothing.
+func (j *judge) disallows(rule, at string, bits int64) string {
 	if !j.p.Explained {
-		return fmt.Sprintf("explained by %s, and policy %s allows no difference", e.Rule, j.p.Name)
+		return fmt.Sprintf("explained by %s, and policy %s allows no difference", rule, j.p.Name)
 	}
-	i, ok := j.p.allows(e.Rule, e.Path)
+	i, ok := j.p.allows(rule, at)
 	if !ok {
-		return fmt.Sprintf("policy %s does not allow the rule %s here", j.p.Name, e.Rule)
+		return fmt.Sprintf("policy %s does not allow the rule %s here", j.p.Name, rule)
 	}
 	if i >= 0 {
-		if j.budget[i] -= e.Bits; j.budget[i] < 0 {
-			return fmt.Sprintf("policy %s allows %d free bits for the rule %s here", j.p.Name, j.p.Rules[i].FreeBits, e.Rule)
+		if j.budget[i] -= bits; j.budget[i] < 0 {
+			return fmt.Sprintf("policy %s allows %d free bits for the rule %s here", j.p.Name, j.p.Rules[i].FreeBits, rule)
 		}
 	}
 	return ""
@@ -356,7 +395,7 @@ func (j *judge) sections() {
 func (j *judge) decide() {
 	l := j.l
 	switch {
-	case l.Reference == l.Deployed && l.Totals.Identical == l.Deployed.Size && l.Totals.Missing == 0:
+	case len(l.Premises) == 0 && l.Reference == l.Deployed && l.Totals.Identical == l.Deployed.Size && l.Totals.Missing == 0:
 		j.Verdict = Identical
 	case j.against > 0:
 		n := map[string]int{}

@@ -48,7 +48,27 @@ type Report struct {
 	Signers      Signers       `json:"signers,omitzero"` // which of the signatures must hold
 	Notes        []Note        `json:"notes,omitempty"`
 
+	Replay *Replay `json:"replay,omitempty"` // the search for a build that gives the deployed image, if there was one
+
 	Ledger string `json:"ledger_sha256,omitempty"` // the digest the ledger ends in
+}
+
+// A Replay is a search for values of the deployed image that a build of its source
+// gives that image with.
+type Replay struct {
+	Rebuilds int              `json:"rebuilds"`        // how many were made
+	Values   []ledger.Premise `json:"values"`          // what the reference was built with; none: it is the plain build
+	Inert    []InertBuild     `json:"inert,omitempty"` // what shows that the values are inert
+	Notes    []string         `json:"notes,omitempty"` // what was seen and not taken, and why
+}
+
+// An InertBuild is a build with other values than those of the reference, which
+// differs from it where they stand and nowhere else.
+type InertBuild struct {
+	Values []string `json:"values"` // in the order of Replay.Values
+	Size   int64    `json:"size"`   // of its output, in bytes
+	SHA256 string   `json:"sha256"`
+	Ledger string   `json:"ledger_sha256"` // of the account of it against the reference
 }
 
 // A Tool names the program that made a report.

@@ -17,6 +17,8 @@ func (p *program) checkCommand() *cobra.Command {
 		policy, evidence string
 		box              sandboxFlags
 		trust            trustFlags
+		fetching         fetchFlags
+		rebuilds         int
 	)
 	cmd := &cobra.Command{
 		Use:   "check DELIVERY.yaml",
@@ -76,9 +78,17 @@ report, the ledger, the rebuilt reference and the build logs, and
 			if err != nil {
 				return err
 			}
-			out, err := verify.Check(cmd.Context(), d, verify.CheckOptions{
+			co := verify.CheckOptions{
 				Options: o, Policy: policy, Sandbox: back, ToolDirs: box.tools, WorkDir: work, Say: p.say(&output),
-			})
+				Fetcher: fetching.fetcher(p.say(&output)),
+			}
+			if cmd.Flags().Changed("max-rebuilds") {
+				if rebuilds < 0 {
+					return misuse(cmd, "--max-rebuilds must not be negative")
+				}
+				co.Rebuilds = &rebuilds
+			}
+			out, err := verify.Check(cmd.Context(), d, co)
 			if err != nil {
 				return err
 			}
@@ -88,8 +98,10 @@ report, the ledger, the rebuilt reference and the build logs, and
 	f := cmd.Flags()
 	output.add(f, report.Formats...)
 	f.StringVar(&policy, "policy", "", "identical, standard, or a policy file, in place of the delivery's")
+	f.IntVar(&rebuilds, "max-rebuilds", 0, "counterfactual rebuilds allowed, in place of what the recipe says")
 	f.StringVar(&evidence, "evidence", "", "store all evidence in this new or empty folder")
 	box.add(f)
+	fetching.add(f)
 	trust.add(f)
 	limits.add(f)
 	return cmd

@@ -48,13 +48,16 @@ var floors = map[string]room{
 	"diff/explain": {2, nil},
 	"diff/format":  {2, nil},
 
-	"verify":        {3, []string{"go.yaml.in/yaml"}}, // the only package that knows both bytes and signatures
-	"verify/report": {4, nil},
-	"cmd/assay":     {5, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"}},
+	"verify/fetch":          {2, []string{"github.com/go-git/go-git", "github.com/google/go-containerregistry"}}, // the only package that fetches what is compared or built
+	"verify/counterfactual": {3, nil},                                                                            // looks for values to build with by what the engine says of the bytes
+
+	"verify":        {4, []string{"go.yaml.in/yaml"}}, // the only package that knows both bytes and signatures
+	"verify/report": {5, nil},
+	"cmd/assay":     {6, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"}},
 
 	// Only tests import these: there is no floor above.
-	"diff/difftest":            {6, nil},
-	"verify/signature/sigtest": {6, []string{"github.com/digitorus/timestamp"}},
+	"diff/difftest":            {7, nil},
+	"verify/signature/sigtest": {7, []string{"github.com/digitorus/timestamp"}},
 }
 
 // A room is where a package stands: its floor, and the modules it imports of others.

@@ -30,6 +30,9 @@ func (p *program) rebuildCommand() *cobra.Command {
 		box    sandboxFlags
 		dir    string
 		builds int
+		set    []string
+
+		fetching fetchFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "rebuild RECIPE.yaml",
@@ -62,6 +65,17 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 			if err != nil {
 				return err
 			}
+			if err := verify.Resolve(cmd.Context(), recipe, fetching.fetcher(p.say(&output))); err != nil {
+				return err
+			}
+			var settings []reference.Setting
+			for _, text := range set {
+				one, err := reference.ParseSetting(text)
+				if err != nil {
+					return misuse(cmd, "--set %v", err)
+				}
+				settings = append(settings, one)
+			}
 			out := dir
 			if out == "" {
 				if out, err = os.MkdirTemp("", "assay-rebuild-"); err != nil {
@@ -73,9 +87,12 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 			}
 			res, err := reference.Rebuild(cmd.Context(), recipe, reference.Options{
 				Sandbox: back, OutDir: out, LogDir: filepath.Join(out, "logs"), ToolDirs: box.tools,
-				Builds: builds, Progress: p.say(&output),
+				Builds: builds, Set: settings, Progress: p.say(&output),
 			})
 			if err != nil {
+				return err
+			}
+			if err := verify.NameSections(cmd.Context(), res, verify.Options{Version: version}); err != nil {
 				return err
 			}
 			if !res.Agree() {
@@ -90,7 +107,8 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 					Agree       bool                   `json:"agree"`
 					Build       reference.Rebuilt      `json:"build"`
 					Differences []reference.Difference `json:"differences"`
-				}{"assay.dev/rebuild/v1", res.Agree(), res.Build, append([]reference.Difference{}, res.Differences...)})
+					Bisection   *reference.Bisection   `json:"bisection,omitempty"`
+				}{"assay.dev/rebuild/v1", res.Agree(), res.Build, append([]reference.Difference{}, res.Differences...), res.Bisection})
 			}
 			for _, o := range res.Build.Outputs {
 				for i, b := range o.Builds {
@@ -98,9 +116,14 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 				}
 			}
 			for _, d := range res.Differences {
-				fmt.Fprintf(p.stdout, "differs  %s\n", d)
+				fmt.Fprintf(p.stdout, "differs  %s\n", report.Clean(d.String()))
 			}
-			fmt.Fprintf(p.stdout, "%d of %d builds agree\n", res.Build.Agree, res.Build.Builds)
+			if res.Bisection != nil {
+				for _, line := range res.Bisection.Lines() {
+					fmt.Fprintf(p.stdout, "because  %s\n", report.Clean(line))
+				}
+			}
+			fmt.Fprintln(p.stdout, report.Clean(res.Build.Agreement()))
 			return nil
 		},
 	}
@@ -108,6 +131,8 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 	output.add(f, report.Formats...)
 	f.StringVar(&dir, "out", "", "keep outputs and logs in this new or empty folder")
 	f.IntVar(&builds, "builds", 0, "how often to build, in place of what the recipe says")
+	f.StringArrayVar(&set, "set", nil, "FACTOR=VALUE or version:TOOL=VALUE: build with this in place of what the recipe says (repeatable)")
 	box.add(f)
+	fetching.add(f)
 	return cmd
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/verify"
+	"github.com/assaylab/assay/verify/fetch"
 	"github.com/assaylab/assay/verify/oci"
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/sandbox"
@@ -101,6 +102,11 @@ func (p *program) fail(err error) int {
 	var img *oci.Error
 	var large *oci.LimitError
 	var distrust *trust.Error
+	var unfetched *fetch.Error
+	var unfetchable *fetch.LimitError
+	var offline *fetch.OfflineError
+	var unpinned *fetch.UnpinnedError
+	var other *fetch.MismatchError
 	switch {
 	case errors.As(err, &limit):
 		code, hint = verify.ExitUndecided, "raise the limit with the flag of its name, see --help"
@@ -122,6 +128,16 @@ func (p *program) fail(err error) int {
 		hint = img.Hint
 	case errors.As(err, &large):
 		code, hint = verify.ExitUndecided, large.Hint
+	case errors.As(err, &other):
+		code, hint = verify.ExitRejected, other.Hint()
+	case errors.As(err, &unfetchable):
+		code, hint = verify.ExitUndecided, unfetchable.Hint
+	case errors.As(err, &unfetched):
+		hint = unfetched.Hint
+	case errors.As(err, &offline):
+		hint = offline.Hint()
+	case errors.As(err, &unpinned):
+		hint = unpinned.Hint()
 	case errors.As(err, &none):
 		code, hint = verify.ExitUndecided, none.Hint()
 	case reference.Undecided(err):

@@ -56,7 +56,10 @@ func perByte(bits, length int64) func(string) int64 {
 	return func(value string) int64 { return bits*int64(len(value)) + length }
 }
 
-var upstream = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+`)
+var (
+	upstream = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+`)
+	leading  = regexp.MustCompile(`^[0-9.]+[-+~][0-9]+`) // up to the first number of the revision
+)
 
 // revision is where the vendor's revision in a version begins, and its length.
 func revision(value string) (off, length int) {
@@ -81,13 +84,17 @@ var grammars = map[string]grammar{
 		text: regexp.MustCompile(`^([a-z]{2,3}_[A-Z]{2}|C)(\.UTF-8|\.utf8)?$`), most: 12,
 		bits: func(string) int64 { return 28 }, // five letters, and what follows
 	},
-	// The numbers that scripts test stay; what follows them is the vendor's.
+	// The numbers that scripts test stay; what follows them is the vendor's. It keeps the
+	// digits of its first number: no third value of another length could show a test
+	// for less than ten to matter.
 	"version": {
 		text: regexp.MustCompile(`^[0-9]+(\.[0-9]+)+([-+~][0-9a-z]+(\.[0-9a-z]+)*)*$`), most: 40,
 		bits: func(v string) int64 { _, n := revision(v); return 6*int64(n) + 5 },
 		fits: func(plain, value string) bool {
 			_, n := revision(value)
-			return upstream.FindString(plain) == upstream.FindString(value) && upstream.MatchString(plain) && n <= 24
+			was, is := leading.FindString(plain), leading.FindString(value)
+			return upstream.FindString(plain) == upstream.FindString(value) && upstream.MatchString(plain) && n <= 24 &&
+				(was == "" || is == "" || len(was) == len(is))
 		},
 		free: revision,
 	},
@@ -272,8 +279,29 @@ var shownTimes = func() []string {
 	for _, l := range timeLayouts {
 		out = append(out, string(l.enc))
 	}
+	slices.SortStableFunc(out, func(a, b string) int { return len(b) - len(a) })
 	return out
 }()
+
+// Demand returns the values of the builds that a proof takes: with the low thirds of
+// all premises, with the high ones and, where even asks for it, with the even ones. It
+// is nil if a premise has none.
+func Demand(premises []Premise, even bool) [][]string {
+	out := make([][]string, 2, 3)
+	if even {
+		out = out[:3]
+	}
+	for _, p := range premises {
+		t, ok := p.Thirds()
+		if !ok || even && t.Even == "" {
+			return nil
+		}
+		for i, v := range []string{t.Low, t.High, t.Even}[:len(out)] {
+			out[i] = append(out[i], v)
+		}
+	}
+	return out
+}
 
 // Inert checks that two builds which differ in their premises alone differ in
 // nothing but how these show. The ledger is one of a as the reference and b as the
@@ -287,38 +315,74 @@ var shownTimes = func() []string {
 //   - in the carrier of a derived pair whose encoder makes it again; that pair is
 //     looked at itself.
 //
+// One byte of the images as received may differ besides if it leaves the sum of all
+// bytes modulo 256 as it is: the checksum of an option ROM, which has no fixed place.
+// even is where that byte stands, -1 if there is none. Alone that shows little: beside
+// it there must be a build with thirds that leave the sum as it is, in which that byte
+// does not differ (see Demand).
+//
 // A nil error is the proof. One that wraps ErrNotInert says where the builds differ
 // besides; one that wraps ErrInvalid, that ledger or values are not what they should
-// be. A test that goes by a value's length, or by what both thirds have in common
-// with it, is not seen: thirds should lie at both ends of the grammar.
-func (l *Ledger) Inert(ctx context.Context, a, b Image, t Tools, premises []Premise, thirds []string) error {
+// be. A test that goes by a value's length alone, or by what all thirds have in common
+// with it, is not seen.
+func (l *Ledger) Inert(ctx context.Context, a, b Image, t Tools, premises []Premise, thirds []string) (even int64, err error) {
 	if len(premises) == 0 || len(premises) != len(thirds) {
-		return invalid("%d premises and %d third values", len(premises), len(thirds))
+		return -1, invalid("%d premises and %d third values", len(premises), len(thirds))
 	}
 	var all []swap
 	for i, p := range premises {
 		if _, err := p.Price(); err != nil {
-			return err
+			return -1, err
 		}
 		if err := p.Third(thirds[i]); err != nil {
-			return err
+			return -1, err
 		}
 		all = append(all, p.swaps(thirds[i])...)
 	}
 	if len(l.Premises) > 0 {
-		return invalid("a ledger of two builds has no premises of its own")
+		return -1, invalid("a ledger of two builds has no premises of its own")
 	}
-	return l.replay(ctx, a, b, t, func(c *checker) error {
+	even = -1
+	err = l.replay(ctx, a, b, t, func(c *checker) error {
 		for k := range c.pairs {
-			if err := c.inert(k, all); err != nil {
+			if err := c.inert(k, all, &even); err != nil {
 				return err
 			}
 		}
-		return nil
+		if even < 0 {
+			return nil
+		}
+		same, err := c.sameSum(&c.pairs[0])
+		if err == nil && !same {
+			err = active("the builds differ at 0x%x, where none of the values stands", even)
+		}
+		return err
 	})
+	return even, err
 }
 
-func (c *checker) inert(k int, swaps []swap) error {
+// sameSum says whether the bytes of two streams have the same sum modulo 256.
+func (c *checker) sameSum(p *pair) (bool, error) {
+	var sum byte
+	for off := int64(0); off < p.refLen; {
+		n := min(int64(len(c.buf[0])), p.refLen-off)
+		for i, r := range []io.ReaderAt{p.ref, p.dep} {
+			if err := readFull(r, c.buf[i][:n], off); err != nil {
+				return false, err
+			}
+		}
+		for i := range n {
+			sum += c.buf[0][i] - c.buf[1][i]
+		}
+		off += n
+		if err := c.ctx.Err(); err != nil {
+			return false, err
+		}
+	}
+	return sum == 0, nil
+}
+
+func (c *checker) inert(k int, swaps []swap, even *int64) error {
 	p := &c.pairs[k]
 	if p.refLen != p.depLen {
 		return active("stream %d has %d bytes with one value and %d with the other", k, p.refLen, p.depLen)
@@ -328,6 +392,9 @@ func (c *checker) inert(k int, swaps []swap) error {
 		reach = max(reach, len(s.from))
 	}
 	r := &reacher{ref: p.ref, dep: p.dep, size: p.refLen, reach: int64(reach)}
+	if k == 0 {
+		r.even = even
+	}
 	for i := range p.entries {
 		e := &p.entries[i]
 		switch {
@@ -350,7 +417,8 @@ func (c *checker) inert(k int, swaps []swap) error {
 type reacher struct {
 	ref, dep io.ReaderAt
 	size     int64
-	reach    int64 // how far a swap can reach from a byte that it covers
+	reach    int64  // how far a swap can reach from a byte that it covers
+	even     *int64 // where the one byte stands that no swap covers, -1 so far; nil: there may be none
 	a, b     []byte
 }
 
@@ -376,6 +444,9 @@ func (r *reacher) covered(ctx context.Context, at Range, swaps []swap) error {
 				continue
 			}
 			n := swapAround(r.a, r.b, i, swaps)
+			if n == 0 && r.even != nil && *r.even < 0 {
+				*r.even, n = lo+int64(i), 1
+			}
 			if n == 0 {
 				return active("the builds differ at 0x%x, where none of the values stands", lo+int64(i))
 			}

@@ -29,6 +29,7 @@ func TestPremisePrices(t *testing.T) {
 		{Premise{Factor: "version", Tool: "gcc", Plain: "12.2.0-14+deb12u1", Value: "12.2.0-14"}, 3*6 + 5},
 		{Premise{Factor: "version", Tool: "gcc", Plain: "12.2.0-14", Value: "12.2.0"}, 5},
 		{Premise{Factor: "version", Tool: "g++,gcc", Plain: "11.4.0", Value: "11.4.0-1ubuntu1~22.04"}, 15*6 + 5},
+		{Premise{Factor: "version", Tool: "gcc", Plain: "11.4.0-2", Value: "11.4.0-1ubuntu1~22.04"}, 15*6 + 5},
 	} {
 		if got, err := c.p.Price(); err != nil || got != c.bits {
 			t.Errorf("%s: %d bits (%v), want %d", c.p, got, err, c.bits)
@@ -48,6 +49,7 @@ func TestPremiseGrammar(t *testing.T) {
 		gcc("12.2.0-14\n"), gcc("12.2.0-14;id"), gcc("12.2.0-$(id)"), gcc("12.2.0-`id`"), gcc("12.2.0-14'"), gcc(`12.2.0-14"`), gcc(`12.2.0-14\`),
 		gcc("12.2.0-14|x"), gcc("12.2.0-14&x"), gcc("12.2.0-14>x"), gcc("12.2.0-*"), gcc("12.2.0-%s"), gcc("12.2.0-é"), gcc("12.2.0-1#"),
 		gcc("12.2.0-1234567890123456789012345"), gcc(""), gcc("-14"),
+		gcc("12.2.0-9"), gcc("12.2.0-100"), gcc("12.2.0+1"),
 	}
 	for factor, values := range map[string][]string{
 		"epoch":    {"", "-1", "+1", "01", "4294967296", "0x10", "1e9", " 1", "99999999999999999999"},
@@ -102,7 +104,7 @@ func TestPremiseThird(t *testing.T) {
 }
 
 // inert accounts for two builds as raw bytes and asks whether the values are inert.
-func inert(t *testing.T, a, b string, premises []Premise, thirds ...string) error {
+func inert(t *testing.T, a, b string, premises []Premise, thirds ...string) (int64, error) {
 	t.Helper()
 	l := &Ledger{}
 	n := 0
@@ -120,6 +122,7 @@ func inert(t *testing.T, a, b string, premises []Premise, thirds ...string) erro
 
 func TestInert(t *testing.T) {
 	gcc := []Premise{{Factor: "version", Tool: "gcc", Plain: "12.2.0-14+deb12u1", Value: "12.2.0-14"}}
+	one := []Premise{{Factor: "version", Tool: "gcc", Plain: "12.2.0-4", Value: "12.2.0-7"}}
 	epoch := []Premise{{Factor: "epoch", Plain: "0", Value: "1669357904"}}
 	both := []Premise{{Factor: "host", Plain: "assay", Value: "alpha"}, {Factor: "user", Plain: "build", Value: "root"}}
 	far := strings.Repeat("-", 200<<10) // values beyond the first buffer, and across its border
@@ -129,38 +132,43 @@ func TestInert(t *testing.T) {
 		premises []Premise
 		thirds   []string
 		inert    bool
+		even     int64 // where the byte of a checksum stands
 	}{
-		{"where it stands", "code gcc 12.2.0-14) end", "code gcc 12.2.0-50) end", gcc, []string{"12.2.0-50"}, true},
-		{"twice", "x-14 y 12.2.0-14", "x-50 y 12.2.0-50", gcc, []string{"12.2.0-50"}, true},
-		{"nowhere", "the same", "the same", gcc, []string{"12.2.0-50"}, true},
-		{"a flag besides", "mov 1 12.2.0-14", "mov 0 12.2.0-50", gcc, []string{"12.2.0-50"}, false},
-		{"a flag after", "12.2.0-14 mov 1", "12.2.0-50 mov 0", gcc, []string{"12.2.0-50"}, false},
-		{"one more byte", "12.2.0-14", "12.2.0-50!", gcc, []string{"12.2.0-50"}, false},
-		{"half of it", "12.2.0-14", "12.2.0-54", gcc, []string{"12.2.0-50"}, false},
-		{"another value", "12.2.0-14", "12.2.0-05", gcc, []string{"12.2.0-50"}, false},
-		{"the wrong way", "12.2.0-50", "12.2.0-14", gcc, []string{"12.2.0-50"}, false},
-		{"far", far + "12.2.0-14" + far, far + "12.2.0-50" + far, gcc, []string{"12.2.0-50"}, true},
-		{"on a border", far[:64<<10-2] + "12.2.0-14", far[:64<<10-2] + "12.2.0-50", gcc, []string{"12.2.0-50"}, true},
-		{"on a border and besides", far[:64<<10-2] + "12.2.0-14" + "a", far[:64<<10-2] + "12.2.0-50" + "b", gcc, []string{"12.2.0-50"}, false},
-		{"two values", "root@alpha", "sppu@bfubb", both, []string{"bfubb", "sppu"}, true},
-		{"values that changed places", "root@alpha", "bfubb@sppu", both, []string{"bfubb", "sppu"}, false},
+		{"where it stands", "code gcc 12.2.0-14) end", "code gcc 12.2.0-50) end", gcc, []string{"12.2.0-50"}, true, -1},
+		{"twice", "x-14 y 12.2.0-14", "x-50 y 12.2.0-50", gcc, []string{"12.2.0-50"}, true, -1},
+		{"nowhere", "the same", "the same", gcc, []string{"12.2.0-50"}, true, -1},
+		{"a flag besides", "mov 1 12.2.0-14", "mov 0 12.2.0-50", gcc, []string{"12.2.0-50"}, false, -1},
+		{"a flag after", "12.2.0-14 mov 1", "12.2.0-50 mov 0", gcc, []string{"12.2.0-50"}, false, -1},
+		{"one more byte", "12.2.0-14", "12.2.0-50!", gcc, []string{"12.2.0-50"}, false, -1},
+		{"half of it", "12.2.0-14", "12.2.0-54", gcc, []string{"12.2.0-50"}, false, -1},
+		{"another value", "12.2.0-14", "12.2.0-05", gcc, []string{"12.2.0-50"}, false, -1},
+		{"the wrong way", "12.2.0-50", "12.2.0-14", gcc, []string{"12.2.0-50"}, false, -1},
+		{"far", far + "12.2.0-14" + far, far + "12.2.0-50" + far, gcc, []string{"12.2.0-50"}, true, -1},
+		{"on a border", far[:64<<10-2] + "12.2.0-14", far[:64<<10-2] + "12.2.0-50", gcc, []string{"12.2.0-50"}, true, -1},
+		{"on a border and besides", far[:64<<10-2] + "12.2.0-14" + "a", far[:64<<10-2] + "12.2.0-50" + "b", gcc, []string{"12.2.0-50"}, false, -1},
+		{"two values", "root@alpha", "sppu@bfubb", both, []string{"bfubb", "sppu"}, true, -1},
+		{"values that changed places", "root@alpha", "bfubb@sppu", both, []string{"bfubb", "sppu"}, false, -1},
 		{
 			"a date", "Built : 06:31:44, Nov 25 2022 1669357904", "Built : 15:02:22, Sep 10 2001 1000134142",
-			epoch, []string{"1000134142"}, true,
+			epoch, []string{"1000134142"}, true, -1,
 		},
-		{"a binary time", "\x10\x5f\x80\x63", "\x3e\xd8\x9c\x3b", epoch, []string{"1000134142"}, false},
+		{"a checksum", "\x10 12.2.0-7", "\x11 12.2.0-6", one, []string{"12.2.0-6"}, true, 0},
+		{"a checksum after", "12.2.0-7 \x10", "12.2.0-6 \x11", one, []string{"12.2.0-6"}, true, 9},
+		{"a checksum that is none", "\x10 12.2.0-7", "\x12 12.2.0-6", one, []string{"12.2.0-6"}, false, -1},
+		{"two checksums", "\x10 12.2.0-7\x10", "\x13 12.2.0-6\x0e", one, []string{"12.2.0-6"}, false, -1},
+		{"a binary time", "\x10\x5f\x80\x63", "\x3e\xd8\x9c\x3b", epoch, []string{"1000134142"}, false, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := inert(t, c.a, c.b, c.premises, c.thirds...)
-			if c.inert && err != nil || !c.inert && !errors.Is(err, ErrNotInert) {
-				t.Errorf("%v, want inert: %v", err, c.inert)
+			even, err := inert(t, c.a, c.b, c.premises, c.thirds...)
+			if c.inert && (err != nil || even != c.even) || !c.inert && !errors.Is(err, ErrNotInert) {
+				t.Errorf("%v, even at %d, want inert: %v", err, even, c.inert)
 			}
 		})
 	}
-	if err := inert(t, "a", "a", gcc, "12.2.0-15"); !errors.Is(err, ErrInvalid) {
+	if _, err := inert(t, "a", "a", gcc, "12.2.0-15"); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a third value that is too near: %v", err)
 	}
-	if err := inert(t, "a", "a", nil); !errors.Is(err, ErrInvalid) {
+	if _, err := inert(t, "a", "a", nil); !errors.Is(err, ErrInvalid) {
 		t.Errorf("no premise: %v", err)
 	}
 }
@@ -204,5 +212,48 @@ func TestPremisesStored(t *testing.T) {
 	l.Premises[0], l.Premises[1] = l.Premises[1], l.Premises[0]
 	if err := l.Check(context.Background(), img(image), img(image), Tools{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("out of order: %v", err)
+	}
+}
+
+func TestThirds(t *testing.T) {
+	sum := func(text string) (n int) {
+		for _, c := range []byte(text) {
+			n += int(c)
+		}
+		return n
+	}
+	for _, c := range []struct {
+		p    Premise
+		want Thirds // "" for any, or for none where even is set
+		even bool   // there is one of the same sum
+	}{
+		{Premise{Factor: "version", Tool: "gcc", Plain: "12.2.0-15", Value: "12.2.0-14"}, Thirds{"12.2.0-00", "12.2.0-99", "12.2.0-05"}, true},
+		{Premise{Factor: "version", Tool: "gcc", Plain: "12.2.0-1", Value: "12.2.0-4"}, Thirds{"12.2.0-0", "12.2.0-9", ""}, false},
+		{Premise{Factor: "version", Tool: "gcc", Plain: "12.2.0-10", Value: "12.2.0-99"}, Thirds{"12.2.0-00", "12.2.0-88", ""}, false},
+		{Premise{Factor: "version", Tool: "gcc", Plain: "12.2.0-15", Value: "12.2.0-14+deb12u1"}, Thirds{"12.2.0-00+aaa00a0", "12.2.0-99+zzz99z9", ""}, true},
+		{Premise{Factor: "host", Plain: "assay", Value: "ab-01"}, Thirds{"ba-10", "zz-99", ""}, true},
+		{Premise{Factor: "user", Plain: "build", Value: "root"}, Thirds{"aaaa", "zzzz", ""}, true},
+		{Premise{Factor: "path", Plain: "/src", Value: "/build/fw-1.0"}, Thirds{"/aaaaa/aa-0.1", "/zzzzz/zz-9.9", ""}, true},
+		{Premise{Factor: "home", Plain: "/home/build", Value: "/home/ci"}, Thirds{"/home/aa", "/home/zz", ""}, true},
+		{Premise{Factor: "locale", Plain: "C.UTF-8", Value: "en_GB.UTF-8"}, Thirds{"aa_AA.UTF-8", "zz_ZZ.UTF-8", ""}, true},
+		{Premise{Factor: "timezone", Plain: "UTC", Value: "CET-1"}, Thirds{"AAA10", "ZZZ-9", ""}, false},
+		{Premise{Factor: "epoch", Plain: "0", Value: "1669357904"}, Thirds{}, false},
+		{Premise{Factor: "epoch", Plain: "0", Value: "1700000000"}, Thirds{}, false},
+	} {
+		got, ok := c.p.Thirds()
+		if !ok || c.p.Third(got.Low) != nil || c.p.Third(got.High) != nil || c.want.Low != "" && (got.Low != c.want.Low || got.High != c.want.High) {
+			t.Errorf("%s: %+v, %v, want %+v", c.p, got, ok, c.want)
+		}
+		if (got.Even != "") != c.even || c.even && (sum(got.Even) != sum(c.p.Value) || c.p.Third(got.Even) != nil) || c.want.Even != "" && got.Even != c.want.Even {
+			t.Errorf("%s: even %q", c.p, got.Even)
+		}
+	}
+	for _, p := range []Premise{
+		{Factor: "version", Tool: "gcc", Plain: "12.2.0-1", Value: "12.2.0"}, {Factor: "epoch", Plain: "0", Value: "5"},
+		{Factor: "epoch", Plain: "0", Value: "999999999"},
+	} {
+		if got, ok := p.Thirds(); ok {
+			t.Errorf("%s: %+v", p, got)
+		}
 	}
 }

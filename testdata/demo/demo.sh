@@ -29,6 +29,9 @@ readonly work
 
 export LC_ALL=C.UTF-8 TZ=UTC
 
+# shellcheck source=testdata/demo/debian.sh
+. "$(dirname "$0")/debian.sh"
+
 # --- steps and their times ----------------------------------------------------------
 
 total=0 title='' began=0
@@ -71,192 +74,23 @@ expect() {
 
 # --- Trusted Firmware-A from Debian -------------------------------------------------
 
-# missing prints the packages of $needed whose command is not there.
-missing() {
-	local entry
-	for entry in "${needed[@]}"; do
-		command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
-	done
-}
-
-# as_root COMMAND…: as root, or by sudo that asks nothing.
-as_root() {
-	if [[ $EUID == 0 ]]; then "$@"; else sudo -n "$@"; fi
-}
-
-# obstacle prints why this machine cannot run the Debian case, or nothing.
-obstacle() {
-	if ! grep -qsx 'ID=debian' /etc/os-release || ! grep -qsx 'VERSION_ID="12"' /etc/os-release; then
-		echo "this machine is not Debian 12"
-	elif ! command -v apt-get >/dev/null; then
-		echo "there is no apt"
-	elif [[ -n $(missing) ]] && ! as_root true 2>/dev/null; then
-		echo "there is neither root nor sudo -n to install $(missing | paste -sd ' ')"
-	fi
-}
-
-# debian_sources DIR: prints the machine's own apt sources in DIR, those under the key of
-# the Debian archive, with deb-src added, as deb822 stanzas. A source that names no key gets
-# Debian's.
-debian_sources() {
-	local file key=/usr/share/keyrings/debian-archive-keyring.gpg
-	{
-		{ cat "$1"/sources.list "$1"/sources.list.d/*.list 2>/dev/null || true; } | awk '
-			$1 != "deb" { next }
-			{
-				options = ""; sub(/#.*/, ""); sub(/^[ \t]*deb[ \t]+/, "")
-				if (match($0, /^\[[^]]*\][ \t]*/)) {
-					options = tolower(substr($0, 1, RLENGTH)); $0 = substr($0, RLENGTH + 1)
-				}
-				if ($2 ~ /\/$/) next
-				uri = $1; suite = $2; $1 = $2 = ""
-				print "URIs: " uri "\nSuites: " suite "\nComponents:" $0
-				if (match(options, /signed-by=[^] \t]+/)) print "Signed-By: " substr(options, RSTART + 10, RLENGTH - 10)
-				print ""
-			}'
-		for file in "$1"/sources.list.d/*.sources; do
-			if [[ -r $file ]]; then
-				sed '/^#/d' "$file"
-				echo
-			fi
-		done
-	} | awk -v RS= -F '\n' -v key="$key" '
-		{
-			delete field; name = ""
-			for (i = 1; i <= NF; i++) {
-				if ($i ~ /^[ \t]/) { field[name] = field[name] $i; continue }
-				name = tolower(substr($i, 1, index($i, ":") - 1))
-				field[name] = substr($i, index($i, ":") + 1)
-			}
-			signed = field["signed-by"]
-			if (signed == "" ? field["uris"] !~ /debian/ : signed !~ /^ *\/usr\/share\/keyrings\/debian-archive-[^ ]*$/) next
-			if (field["uris"] ~ /cdrom:/ || tolower(field["enabled"]) ~ /no/ || (" " field["components"] " ") !~ / main /) next
-			if ("types" in field && (field["types"] " ") !~ / deb /) next
-			print "Types: deb deb-src"
-			print "URIs:" field["uris"] "\nSuites:" field["suites"] "\nComponents: main"
-			print "Signed-By: " (signed == "" ? key : signed)
-			print "Targets: Packages Sources\n"
-		}'
-}
-
-# private_apt writes a configuration of apt's own into $work/apt and prints its path.
-# It asks for arm64 alone: the delivered firmware is a package of that architecture.
-private_apt() {
-	local apt
-	apt=$(realpath "$work")/apt
-	mkdir -p "$apt"/{sources,state/lists/partial,cache/archives/partial}
-	: >"$apt/status"
-	debian_sources /etc/apt >"$apt/sources/debian.sources"
-	cat >"$apt/apt.conf" <<-EOF
-		Dir::Etc::sourcelist "/dev/null";
-		Dir::Etc::sourceparts "$apt/sources";
-		Dir::State "$apt/state";
-		Dir::State::lists "$apt/state/lists";
-		Dir::State::status "$apt/status";
-		Dir::Cache "$apt/cache";
-		APT::Architecture "arm64";
-		APT::Architectures {"arm64";};
-		APT::Sandbox::User "root";
-		APT::Update::Error-Mode "any";
-		Acquire::Retries "3";
-		Acquire::Languages "none";
-	EOF
-	echo "$apt/apt.conf"
-}
-
-# fetch brings the delivered .deb and the source of its version into $work/download,
-# with SHA256SUMS, what the archive's signed index says of them.
-fetch() {
-	local deb version
-	local -x APT_CONFIG
-	APT_CONFIG=$(private_apt)
-	mkdir "$work/download"
-	apt-get -q update &&
-		(cd "$work/download" && apt-get -q download "$package") || return 1
-	deb=$(echo "$work/download/$package"_*_arm64.deb)
-	version=$(dpkg-deb --show --showformat="\${source:Version}" "$deb")
-	(cd "$work/download" && apt-get -q source --download-only "$package=$version") || return 1
-	{
-		apt-cache show "$package" | awk '
-			/^Filename:/ { sub(/.*\//, ""); name = $0 }
-			/^SHA256:/ { sum = $2 }
-			/^$/ { print sum "  " name }'
-		apt-cache showsrc --only-source "$package" | awk '
-			/^[^ ]/ { sums = $1 == "Checksums-Sha256:"; next }
-			sums { print $1 "  " $3 }'
-	} >"$work/download/SHA256SUMS"
-}
-
-# digest FILE: prints the SHA-256 that the signed index gives for a downloaded file, which
-# must be the file's own.
-digest() {
-	local listed own
-	listed=$(awk -v name="${1##*/}" '$2 == name { sum = $1 } END { print sum }' "$work/download/SHA256SUMS")
-	own=$(sha256sum <"$1")
-	[[ -n $listed && $listed == "${own%% *}" ]] || die "${1##*/} is not the file of the signed index"
-	echo "$listed"
-}
-
-# install_needed installs what is missing, in one call.
-install_needed() {
-	local apt list
-	mapfile -t list < <(missing)
-	if ((${#list[@]} == 0)); then
-		say "present: ${needed[*]#*:}"
-		return 0
-	fi
-	say "installing ${list[*]}"
-	apt=(as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
-	"${apt[@]}" update >/dev/null &&
-		"${apt[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${list[@]}" >/dev/null
-}
-
-# tf_a_recipe BUILDS EPOCH [STEP]: prints the recipe of bl31.bin with that build date; STEP,
-# a line of YAML, comes before the build. The flags are those of Debian's debian/rules.
-tf_a_recipe() {
-	local out=$top/build/$platform/release
-	cat <<-EOF
-		version: 1
-		sources: [{path: ${orig##*/}, sha256: $orig_sha256, at: /src}]
-		toolchain: {host: [make, aarch64-linux-gnu-gcc, aarch64-linux-gnu-as, aarch64-linux-gnu-ld, aarch64-linux-gnu-objcopy]}
-		env:
-		  SOURCE_DATE_EPOCH: "$2"
-		  CROSS_COMPILE: aarch64-linux-gnu-
-		  CFLAGS: --param=min-pagesize=0
-		  TF_LDFLAGS: --no-warn-rwx-segments
-		steps:
-	EOF
-	if [[ -n ${3-} ]]; then echo "  - $3"; fi
-	cat <<-EOF
-		  - [make, -j2, -C, $top, PLAT=$platform, DEBUG=0, bl31]
-		outputs: [{path: $out/bl31.bin, symbols: $out/bl31/bl31.elf}]
-		builds: $1
-		limits: {time: 10m, memory: 4GiB, output: 1GiB, processes: 512}
-	EOF
-}
-
 # debian_case lays out the three deliveries of Trusted Firmware-A.
 debian_case() {
-	local deb deb_sha256 orig orig_sha256 top epoch twin twin_epoch weaken
+	local deb deb_sha256 orig orig_sha256 epoch twin twin_epoch
 	step "what Debian delivers, and the source it names"
 	image=bl31.bin
-	deb=$(echo "$work/download/$package"_*_arm64.deb)
+	deb=$(delivered "$package")
 	deb_sha256=$(digest "$deb")
 	orig=$(echo "$work/download/$package"_*.orig.tar.xz)
 	orig_sha256=$(digest "$orig")
 	say "${deb##*/}" "  sha256 $deb_sha256" "${orig##*/}" "  sha256 $orig_sha256" "as the archive's signed index says"
 	mkdir "$work"/{delivered,dated,weakened}
 	dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/lib/$package/$platform/$image" >"$work/delivered/$image"
-	cp "$orig" "$work"
-	top=$(tar -tJf "$orig" | awk -F / 'NR == 1 { print $1 }')
-	# Debian builds with the date of the last entry of its changelog.
-	epoch=$(tar -xJOf "$(echo "$work/download/$package"_*.debian.tar.xz)" debian/changelog |
-		awk '/^ -- / && !seen++ { sub(/.*>  /, ""); print }' | date -u -f - +%s)
+	epoch=$(built_at "$package")
 	twin_epoch=$(date -u -d "$twin_date" +%s)
-	weaken="[sed, -i, 's/ns_entrypoint < SUNXI_DRAM_BASE/ns_entrypoint < 0x10000/', $top/plat/allwinner/common/sunxi_pm.c]"
-	tf_a_recipe 2 "$epoch" >"$work/recipe.yaml"
-	tf_a_recipe 1 "$twin_epoch" >"$work/dated-recipe.yaml"
-	tf_a_recipe 1 "$twin_epoch" "$weaken" >"$work/weakened-recipe.yaml"
+	tf_a_recipe "$platform" release 2 "$epoch" >"$work/recipe.yaml"
+	tf_a_recipe "$platform" release 1 "$twin_epoch" >"$work/dated-recipe.yaml"
+	tf_a_recipe "$platform" release 1 "$twin_epoch" "$(weaken_tf_a)" >"$work/weakened-recipe.yaml"
 	say "$image: $(stat -c %s "$work/delivered/$image") bytes, built $(date -u -d "@$epoch")"
 
 	step "its twins: another date, and a weakened check besides"
@@ -324,7 +158,7 @@ main() {
 	esac
 	if [[ -z $obstacle ]]; then
 		step "packages and sources of the Debian archive"
-		fetch || obstacle="the Debian archive cannot be had"
+		fetch "$package" || obstacle="the Debian archive cannot be had"
 	fi
 	if [[ -z $obstacle ]]; then
 		step "cross compiler"

@@ -10,9 +10,10 @@
 //   - The source is what the builder names as the source, never any dependency
 //     that happens to be the wanted one. In v0.2 this is invocation.configSource.
 //     In v1 the build type decides: the workflow of GitHub Actions, the build
-//     configuration and the source of Google Cloud Build; under any other build
-//     type externalParameters.source, the name that the specification recommends,
-//     or else the only resolved dependency that there is.
+//     configuration and the source of Google Cloud Build, the sources of assay's own
+//     rebuilds that are not taken on trust; under any other build type
+//     externalParameters.source, the name that the specification recommends, or else
+//     the only resolved dependency that there is.
 //   - In v1 a parameter only points: the digests of the source are those of the
 //     resolved dependency it points to, which the builder fetched. Where no
 //     dependency is pointed to, or one with two digests, the source is unknown and

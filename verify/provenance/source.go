@@ -10,12 +10,13 @@ import (
 )
 
 // Build types of v1 that say by themselves where the source is named: the workflow
-// of GitHub Actions, as GitHub and as the SLSA community define it, and the worker
-// of Google Cloud Build.
+// of GitHub Actions, as GitHub and as the SLSA community define it, the worker of
+// Google Cloud Build, and assay's own rebuilds.
 const (
 	githubWorkflow    = "https://actions.github.io/buildtypes/workflow/v1"
 	communityWorkflow = "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1"
 	cloudBuild        = "https://cloud.google.com/build/gcb-buildtypes/google-worker/v1"
+	ownRebuild        = "https://assay.dev/rebuild/v1" // package statement states it
 )
 
 // maxSources is how many dependencies a parameter can point to, at several refs for
@@ -55,8 +56,47 @@ func (v *Provenance) sourceV1(external json.RawMessage) error {
 			v.unknown("the steps of the build were given with the request, in externalParameters.buildConfig")
 		}
 		return nil
+	case ownRebuild:
+		return v.rebuilt(external)
 	}
 	return v.conventional(external)
+}
+
+// rebuilt takes the sources of a recipe that are not taken on trust. The resolved
+// dependencies are the recipe and then, in their order, what the sources came to.
+func (v *Provenance) rebuilt(external json.RawMessage) error {
+	at := 0 // of the source's dependency
+	err := object(external, func(key string, value json.RawMessage) error {
+		if key != "sources" {
+			return v.noteParameter(key, value)
+		}
+		return array(value, func(value json.RawMessage) error {
+			at++
+			trust := false
+			err := object(value, func(key string, value json.RawMessage) error {
+				if key == "trust" && !isNull(value) {
+					return json.Unmarshal(value, &trust)
+				}
+				return nil
+			})
+			if err == nil && !trust && at < len(v.Dependencies) {
+				d := v.Dependencies[at]
+				v.Sources = append(v.Sources, Resource{URI: d.URI, Name: d.Name, Digest: maps.Clone(d.Digest)})
+			}
+			return err
+		})
+	})
+	switch {
+	case err != nil:
+		return err
+	case at >= len(v.Dependencies):
+		v.unknown(fmt.Sprintf("externalParameters.sources names %d, and there are %d resolved dependencies", at, len(v.Dependencies)))
+	case len(v.Sources) == 0:
+		v.unknown("externalParameters.sources names none but what was taken on trust")
+	default:
+		v.SourceBy = "externalParameters.sources"
+	}
+	return nil
 }
 
 // checkedOut takes the sources from parameters that are objects with a repository, a

@@ -41,6 +41,10 @@ type Rebuilt struct {
 	Env     []string       `json:"env"`           // NAME=VALUE, sorted
 	Set     []Setting      `json:"set,omitempty"` // for every build, in place of what the recipe says
 	Outputs []OutputFiles  `json:"outputs"`
+
+	Vary     []string    `json:"vary,omitempty"`       // the factors that the builds after the first were varied in
+	Omitted  []Omission  `json:"not_varied,omitempty"` // those that the recipe asks for beside them
+	Settings [][]Setting `json:"settings,omitempty"`   // what each build was varied in; there only if any was to be
 }
 
 // File is a file by name and content.
@@ -67,13 +71,13 @@ type OutputFiles struct {
 // A Result is what n builds left.
 type Result struct {
 	Build       Rebuilt      `json:"build"`
-	Differences []Difference `json:"differences"` // between the outputs of the first build and of each other; none when all agree
-	// One per build. No part of Build: steps that run side by side print in any order, and the same builds may have
-	// other logs.
+	Differences []Difference `json:"differences"`         // between the outputs of the first build and of each other; none when all agree
+	Bisection   *Bisection   `json:"bisection,omitempty"` // of varied builds that do not agree
+	// One per build, then those of the bisection. No part of Build: steps that run side by side print in any order, and
+	// the same builds may have other logs.
 	Logs []File `json:"logs"`
 
 	builds []*Build
-	dir    string
 }
 
 // A Difference is an output that two builds made differently.
@@ -83,20 +87,35 @@ type Difference struct {
 	Sizes  [2]int64 `json:"sizes"`  // bytes, of build 1 and of this one
 	Offset int64    `json:"offset"` // of the first byte that differs
 	Bytes  int64    `json:"bytes"`  // how many differ, those that only one has included
+
+	// The sections that differ, where somebody who knows formats has filled them in. They are names for people.
+	Sections []string `json:"sections,omitempty"`
+
+	Files   [2]string `json:"-"` // the paths of the two
+	Symbols string    `json:"-"` // the path of the symbol file of the first, or ""
 }
 
 func (d Difference) String() string {
 	return fmt.Sprintf("%s: build 1 and build %d differ in %d bytes, first at 0x%x (sizes %d and %d)",
-		d.Output, d.Build, d.Bytes, d.Offset, d.Sizes[0], d.Sizes[1])
+		d.Output, d.Build, d.Bytes, d.Offset, d.Sizes[0], d.Sizes[1]) + d.inSections()
 }
 
 // DisagreeError says that there is no reference because the builds differ.
-type DisagreeError struct{ Differences []Difference }
+type DisagreeError struct {
+	Differences []Difference
+	Bisection   *Bisection // nil where there was nothing to bisect
+}
 
 func (e *DisagreeError) Error() string {
+	if e.Bisection != nil && len(e.Bisection.Blames) > 0 {
+		return "the builds do not agree: " + e.Bisection.summary()
+	}
 	text := make([]string, len(e.Differences))
 	for i, d := range e.Differences {
 		text[i] = d.String()
+	}
+	if e.Bisection != nil && e.Bisection.Unsteady {
+		text = append(text, unsteady)
 	}
 	return "the builds do not agree: " + strings.Join(text, "; ")
 }
@@ -130,7 +149,7 @@ func (r *Result) Agree() bool { return r.Build.Agree == r.Build.Builds }
 // none: the error is a *[DisagreeError].
 func (r *Result) Reference(name string) (*Reference, error) {
 	if !r.Agree() {
-		return nil, &DisagreeError{r.Differences}
+		return nil, &DisagreeError{r.Differences, r.Bisection}
 	}
 	i, err := r.Output(name)
 	if err != nil {
@@ -138,6 +157,9 @@ func (r *Result) Reference(name string) (*Reference, error) {
 	}
 	return r.Of(r.builds[0], i)
 }
+
+// First returns the first build, which others are compared with.
+func (r *Result) First() *Build { return r.builds[0] }
 
 // Output returns the index of the output of a name among those of the recipe.
 func (r *Result) Output(name string) (int, error) {
@@ -168,17 +190,11 @@ func (r *Result) Of(made *Build, output int) (*Reference, error) {
 		return nil, fmt.Errorf("%s changed after it was built", file)
 	}
 	build := r.Build
+	build.Set = made.Settings
 	return &Reference{Path: file, Symbols: made.SymbolFile(output), Origin: Origin{
 		Kind: KindRebuilt, Name: made.Outputs[output].Name, Size: d.size, SHA256: d.sha256, SHA512: d.sha512, Build: &build,
 	}}, nil
 }
-
-// file is where a file of a build was put.
-func (r *Result) file(build int, name string) (string, error) {
-	return filepath.Abs(filepath.Join(r.dir, buildName(build), name))
-}
-
-func buildName(build int) string { return fmt.Sprintf("build-%d", build) }
 
 // Rebuild builds a recipe n times and compares what comes out. Builds that differ are not an error: see
 // [Result.Agree]. A source that is not the pinned one is a *[MismatchError]; see [Undecided] for the rest.
@@ -215,6 +231,9 @@ type Build struct {
 
 // Output returns the path of the output of an index of Recipe.Outputs.
 func (b *Build) Output(i int) string { return filepath.Join(b.dir, b.Outputs[i].Name) }
+
+// Remove removes what the build made, but for its log. Nothing reads it any more.
+func (b *Build) Remove() error { return os.RemoveAll(b.dir) }
 
 // SymbolFile returns the path of the symbol file of an output, or "".
 func (b *Build) SymbolFile(i int) string {
@@ -257,6 +276,7 @@ func (b *Builder) Close() {
 func (b *Builder) Tools() []sandbox.Tool { return b.record.Tools }
 
 // Rebuild builds as often as the options or the recipe say, into build-1, build-2, …, and compares what comes out.
+// The builds after the first are varied as the recipe says; see [Bisection] for what becomes of those that differ.
 func (b *Builder) Rebuild(ctx context.Context) (*Result, error) {
 	n := b.recipe.Builds
 	if b.options.Builds != 0 {
@@ -265,18 +285,29 @@ func (b *Builder) Rebuild(ctx context.Context) (*Result, error) {
 	if n < 1 || n > maxBuilds {
 		return nil, fmt.Errorf("%d builds: from 1 to %d are possible", n, maxBuilds)
 	}
-	r := &Result{dir: b.options.OutDir, Differences: []Difference{}}
-	for i := 1; i <= n; i++ {
-		b.say(fmt.Sprintf("build %d of %d", i, n))
-		made, err := b.Build(ctx, buildName(i), b.options.Set)
+	plans, err := b.plan(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Differences: []Difference{}}
+	for i, plan := range plans {
+		which := fmt.Sprintf("build %d of %d", i+1, n)
+		if len(plan) > 0 {
+			which += ", " + describe(plan)
+		}
+		b.say(which)
+		made, err := b.Build(ctx, fmt.Sprintf("build-%d", i+1), slices.Concat(b.options.Set, plan))
 		if err != nil {
-			return nil, fmt.Errorf("build %d of %d: %w", i, n, err)
+			return nil, fmt.Errorf("%s: %w", which, err)
 		}
 		r.builds = append(r.builds, made)
 		r.Logs = append(r.Logs, made.Log)
 	}
 	r.Build = b.record
 	r.Build.Builds, r.Build.Set = n, b.options.Set
+	if len(b.recipe.Vary) > 0 {
+		r.Build.Settings = plans
+	}
 	for k, out := range b.recipe.Outputs {
 		o := OutputFiles{Path: out.Path}
 		for _, made := range r.builds {
@@ -287,10 +318,15 @@ func (b *Builder) Rebuild(ctx context.Context) (*Result, error) {
 		}
 		r.Build.Outputs = append(r.Build.Outputs, o)
 	}
-	if err := r.compare(); err != nil {
+	if err := r.compare(b.recipe.Outputs); err != nil {
 		return nil, err
 	}
-	b.say(fmt.Sprintf("%d of %d builds agree", r.Build.Agree, n))
+	if !r.Agree() && len(r.Build.Vary) > 0 {
+		if err := b.bisect(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	b.say(r.Build.Agreement())
 	return r, nil
 }
 
@@ -328,7 +364,7 @@ func (b *Builder) openInputs() error {
 // that fails leaves its log, and no folder.
 func (b *Builder) Build(ctx context.Context, name string, settings []Setting) (*Build, error) {
 	if !b.begun && slices.ContainsFunc(settings, func(s Setting) bool { return s.Factor == "version" }) {
-		if err := b.identify(ctx); err != nil {
+		if err := b.probe(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -397,10 +433,13 @@ func (b *Builder) Build(ctx context.Context, name string, settings []Setting) (*
 	return made, nil
 }
 
-// identify finds the tools, and builds nothing.
-func (b *Builder) identify(ctx context.Context) error {
+// probe finds the tools where settings are made, and builds nothing.
+func (b *Builder) probe(ctx context.Context, settings ...Setting) error {
 	c := b.config
 	c.Sources, c.Steps = nil, nil
+	if err := apply(&c, settings, nil); err != nil {
+		return err
+	}
 	report, err := sandbox.Run(ctx, c)
 	if err != nil {
 		return err
@@ -490,44 +529,55 @@ func create(name string) (*os.File, error) {
 }
 
 // compare finds how many builds agree, and where the others differ from the first.
-func (r *Result) compare() error {
+func (r *Result) compare(outputs []OutputSpec) error {
 	same := map[string]int{}
-	for i := range r.Build.Builds {
+	for i, made := range r.builds {
 		var all strings.Builder
-		for _, o := range r.Build.Outputs {
-			fmt.Fprintf(&all, "%s %d\n", o.Builds[i].SHA256, o.Builds[i].Size)
-			if o.Builds[i] == o.Builds[0] {
-				continue
-			}
-			d, err := r.difference(o.Path, i+1)
-			if err != nil {
-				return err
-			}
-			r.Differences = append(r.Differences, d)
+		for _, o := range made.Outputs {
+			fmt.Fprintf(&all, "%s %d\n", o.SHA256, o.Size)
 		}
 		same[all.String()]++
 		r.Build.Agree = max(r.Build.Agree, same[all.String()])
+		found, err := differences(outputs, r.builds[0], made)
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			d.Build = i + 1
+			r.Differences = append(r.Differences, d)
+		}
 	}
 	return nil
 }
 
-// difference counts the bytes that differ between what build 1 and another one made.
-func (r *Result) difference(output string, build int) (Difference, error) {
-	d := Difference{Output: output, Build: build, Offset: -1}
-	var readers [2]*bufio.Reader
-	for i, number := range []int{1, build} {
-		name, err := r.file(number, path.Base(output))
-		if err != nil {
-			return d, err
+// differences compares the outputs of two builds, whose digests tell which of them differ.
+func differences(outputs []OutputSpec, a, b *Build) ([]Difference, error) {
+	var out []Difference
+	for i, o := range outputs {
+		if a.Outputs[i] == b.Outputs[i] {
+			continue
 		}
+		d := Difference{Output: o.Path, Offset: -1, Files: [2]string{a.Output(i), b.Output(i)}, Symbols: a.SymbolFile(i)}
+		if err := d.measure(); err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// measure counts the bytes that differ between two files.
+func (d *Difference) measure() error {
+	var readers [2]*bufio.Reader
+	for i, name := range d.Files {
 		f, err := os.Open(name)
 		if err != nil {
-			return d, err
+			return err
 		}
 		defer f.Close()
 		info, err := f.Stat()
 		if err != nil {
-			return d, err
+			return err
 		}
 		d.Sizes[i] = info.Size()
 		readers[i] = bufio.NewReaderSize(f, 1<<16)
@@ -537,10 +587,10 @@ func (r *Result) difference(output string, build int) (Difference, error) {
 	for at := int64(0); at < shorter; {
 		n := min(int64(len(a)), shorter-at)
 		if _, err := io.ReadFull(readers[0], a[:n]); err != nil {
-			return d, err
+			return err
 		}
 		if _, err := io.ReadFull(readers[1], b[:n]); err != nil {
-			return d, err
+			return err
 		}
 		if !bytes.Equal(a[:n], b[:n]) {
 			for i := range n {
@@ -555,7 +605,7 @@ func (r *Result) difference(output string, build int) (Difference, error) {
 		d.differ(shorter)
 		d.Bytes += rest - 1
 	}
-	return d, nil
+	return nil
 }
 
 func (d *Difference) differ(at int64) {

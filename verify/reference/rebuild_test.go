@@ -23,7 +23,8 @@ func recipe(t *testing.T, dir, script, more string) *Recipe {
 	t.Helper()
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
-	for name, text := range map[string]string{"main.txt": "source\n"} {
+	for _, name := range []string{"main.txt", "many/b", "many/d", "many/a", "many/c"} {
+		text := "source\n"
 		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text)), ModTime: time.Unix(1e9, 0)}); err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -21,11 +20,16 @@ import (
 // A Recipe says how a reference is built. It is a YAML file, read strictly:
 //
 //	version: 1                                    # of this format
-//	sources:                                      # at least one
+//	sources:                                      # at least one, each of one kind and pinned
 //	  - {path: tfa.tar, sha256: ..., at: /src}    # path is relative to the recipe; at is absolute, in the sandbox
 //	  - {path: blob.bin, sha256: ..., at: /src/blob.bin, trust: true}
 //	  - {path: lib.tar, sha256: ..., at: /lib, revision: 5d1a...}  # the git commit that the archive is of
-//	toolchain: {host: [make, gcc]}                # or {rootfs: root.tar, sha256: ...}
+//	  - {url: "https://example.org/a.tar.xz", sha256: ..., at: /a}
+//	  - {git: "https://example.org/b.git", commit: 5d1a..., at: /b}           # a tar of the tree of that commit
+//	  - {oci: "docker://example.org/c@sha256:...", at: /c}                    # or oci:DIR@sha256:..., DIR relative to the recipe
+//	  - {debian: hello, version: 2.10-3, sha256: ..., at: /d}  # sha256 of the .dsc; a tar of it and the files it names
+//	toolchain: {host: [make, gcc]}                # or {rootfs: root.tar, sha256: ...}, {rootfs: {url: ..., sha256: ...}},
+//	                                              # {oci: "docker://...@sha256:..."}; these with tools: [make, gcc] to record
 //	env: {SOURCE_DATE_EPOCH: "1669357904"}        # beside the fixed defaults, or in their place
 //	steps:                                        # at least one
 //	  - [make, all]                               # an argument list
@@ -43,6 +47,10 @@ import (
 // other is put there as a file. trust marks a blob that nobody rebuilds: the origin names it. Steps start in the
 // directory of the first source: where its archive is unpacked, or where its file lies. The environment is cleared; it
 // holds HOME, LC_ALL=C.UTF-8, PATH, SOURCE_DATE_EPOCH=315532800 (1980, the first year of a zip file), TZ=UTC and USER.
+//
+// A source that does not lie beside the recipe is brought by [Recipe.Resolve]. The tar of a git commit, of an image or of
+// a Debian package may be pinned as well: by sha256 (git and oci), and by a [Lock] (all). A value that begins with
+// FILL-IN marks a place that a recipe written by program left open, and is an error wherever it stands.
 type Recipe struct {
 	Name      string // the last element of its path
 	Size      int64  // of the file, in bytes
@@ -57,27 +65,19 @@ type Recipe struct {
 	Limits    sandbox.Limits
 	Vary      []string // of Factors
 	Replay    int      // how many counterfactual rebuilds are allowed
-}
 
-// A Source is a file that a build needs.
-type Source struct {
-	Path   string // on this machine
-	SHA256 string
-	At     string // in the sandbox
-	Trust  bool   // prebuilt, taken on trust
-
-	// Revision is the git commit that the archive is of, or "". It is the word of
-	// whoever wrote the recipe: provenance that names a commit is held against it.
-	Revision string
-
-	line int
+	file string // as it was named, for messages
 }
 
 // A Toolchain is either the host's tools or a root file system.
 type Toolchain struct {
 	Host   []string // names of programs of the host
 	Rootfs *Source  // a tar file; At is ""
+	Tools  []string // names of programs of the root file system to identify
 }
+
+// Programs are what a build identifies before anything else, by name.
+func (t *Toolchain) Programs() []string { return slices.Concat(t.Host, t.Tools) }
 
 // An OutputSpec names a file that the steps make, and the ELF file with its symbols. The last elements of all paths of
 // a recipe differ.
@@ -132,7 +132,7 @@ func LoadRecipe(file string) (*Recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recipe{Name: filepath.Base(file), Size: sum.size, SHA256: sum.sha256, Builds: 2, Limits: sandbox.Limits{
+	r := &Recipe{file: file, Name: filepath.Base(file), Size: sum.size, SHA256: sum.sha256, Builds: 2, Limits: sandbox.Limits{
 		Time: 10 * time.Minute, Memory: 4 << 30, Output: 1 << 30, Processes: 512,
 	}}
 	if err := r.read(d); err != nil {
@@ -147,7 +147,7 @@ func (r *Recipe) read(d *document) error {
 		field{"version", d.number("version", 1, math.MaxInt32, &version)},
 		field{"sources", func(n *yaml.Node) error {
 			return d.items(n, "sources", func(n *yaml.Node) error {
-				s, err := d.source(n, true)
+				s, err := d.source(n)
 				r.Sources = append(r.Sources, s)
 				return err
 			})
@@ -187,9 +187,11 @@ func (r *Recipe) read(d *document) error {
 	case len(r.Sources) == 0:
 		return d.at(d.root, "sources is missing")
 	case r.Toolchain.Rootfs == nil && r.Toolchain.Host == nil:
-		return d.at(d.root, "toolchain is missing: name the host's tools, {host: [make, gcc]}, or a root file system, {rootfs: FILE, sha256: ...}")
+		return d.at(d.root, "toolchain is missing: name the host's tools, {host: [make, gcc]}, or a root file system, {rootfs: FILE, sha256: ...} or {oci: IMAGE@sha256:...}")
 	case len(r.Steps) == 0:
 		return d.at(d.root, "steps is missing")
+	case len(r.Vary) > 0 && r.Builds < 2:
+		return d.at(d.root, "vary takes 2 builds or more, the first of which is plain; builds is %d", r.Builds)
 	case len(r.Outputs) == 0:
 		return d.at(d.root, "outputs is missing")
 	}
@@ -225,89 +227,6 @@ func (d *document) items(n *yaml.Node, what string, read func(*yaml.Node) error)
 	return d.list(n, what, func(_ int, n *yaml.Node) error { return read(n) })
 }
 
-func (d *document) source(n *yaml.Node, placed bool) (Source, error) {
-	s := Source{line: n.Line}
-	fields := []field{
-		{"path", d.path("path", &s.Path)},
-		{"sha256", d.digest(&s.SHA256)},
-	}
-	if placed {
-		const fetch = "bring the file here by other means, and name it by path: and sha256:"
-		fields = append(fields,
-			field{"at", func(n *yaml.Node) error {
-				if err := d.text("at", &s.At)(n); err != nil {
-					return err
-				}
-				if err := sandbox.CheckPlace(s.At); err != nil {
-					return d.at(n, "at: %v", err)
-				}
-				return nil
-			}},
-			field{"trust", d.truth("trust", &s.Trust)},
-			field{"revision", d.commit(&s.Revision)},
-			field{"url", d.later("a source by url", fetch)},
-			field{"git", d.later("a source by git", fetch)},
-			field{"commit", d.later("a source by git", fetch)},
-			field{"oci", d.later("a source by oci", fetch)},
-			field{"debian", d.later("a source by debian", fetch)},
-		)
-	}
-	if err := d.mapping(n, "a source", fields...); err != nil {
-		return s, err
-	}
-	switch {
-	case s.Path == "":
-		return s, d.at(n, "the source has no path")
-	case placed && s.At == "":
-		return s, d.at(n, "source %s has no at: say where the build finds it, such as /src", s.Path)
-	case s.SHA256 == "":
-		return s, d.unpinned(n, s.Path)
-	}
-	return s, nil
-}
-
-// commit reads the name of a git commit, in full.
-func (d *document) commit(to *string) func(*yaml.Node) error {
-	return func(n *yaml.Node) error {
-		if err := d.text("revision", to)(n); err != nil {
-			return err
-		}
-		if !fullCommit.MatchString(*to) {
-			return d.at(n, "revision: %.80q is not a full git commit, 40 or 64 lower-case hexadecimal digits", *to)
-		}
-		return nil
-	}
-}
-
-var fullCommit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-
-// unpinned says how to pin a file.
-func (d *document) unpinned(n *yaml.Node, name string) error {
-	if f, err := openFile(name); err == nil {
-		defer f.Close()
-		if seen, err := digestOf(f); err == nil {
-			return d.at(n, "%s has no sha256: to pin the file as it is now, write sha256: %s", filepath.Base(name), seen.sha256)
-		}
-	}
-	return d.at(n, "%s has no sha256", filepath.Base(name))
-}
-
-// path reads the name of a file relative to the recipe.
-func (d *document) path(what string, to *string) func(*yaml.Node) error {
-	return func(n *yaml.Node) error {
-		if err := d.text(what, to)(n); err != nil {
-			return err
-		}
-		if *to == "" {
-			return d.at(n, "%s is empty", what)
-		}
-		if !filepath.IsAbs(*to) {
-			*to = filepath.Join(filepath.Dir(d.file), *to)
-		}
-		return nil
-	}
-}
-
 func (d *document) digest(to *string) func(*yaml.Node) error {
 	return func(n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || !isDigest.MatchString(n.Value) {
@@ -321,44 +240,69 @@ func (d *document) digest(to *string) func(*yaml.Node) error {
 var toolName = regexp.MustCompile(`^[A-Za-z0-9_+.][A-Za-z0-9_+.-]*$`)
 
 func (d *document) toolchain(n *yaml.Node, to *Toolchain) error {
-	var rootfs Source
+	var w written
+	var inner *Source
+	here := w.where(d, SourcePath, SourceOCI)
+	path, sum, image := here[0], here[2], here[1]
 	err := d.mapping(n, "toolchain",
-		field{"host", func(n *yaml.Node) error {
-			to.Host = []string{}
-			return d.items(n, "host", func(n *yaml.Node) error {
-				var name string
-				if err := d.text("a tool", &name)(n); err != nil {
-					return err
-				}
-				if !toolName.MatchString(name) || name == "." || name == ".." {
-					return d.at(n, "%q is not the name of a program", name)
-				}
-				if slices.Contains(to.Host, name) {
-					return d.at(n, "%s is there already", name)
-				}
-				to.Host = append(to.Host, name)
-				return nil
-			})
+		field{"host", d.tools(&to.Host)},
+		field{"rootfs", func(n *yaml.Node) error {
+			if n.Kind != yaml.MappingNode {
+				return path.read(n)
+			}
+			var w written
+			if err := d.mapping(n, "rootfs", w.where(d, SourcePath, SourceURL, SourceOCI)...); err != nil {
+				return err
+			}
+			s, err := d.settle(n, &w)
+			inner = &s
+			return err
 		}},
-		field{"rootfs", d.path("rootfs", &rootfs.Path)},
-		field{"sha256", d.digest(&rootfs.SHA256)},
-		field{"oci", d.later("a toolchain by oci", "export the image to a tar file, and name it by rootfs: and sha256:")},
+		sum, image,
+		field{"tools", d.tools(&to.Tools)},
 	)
+	beside := len(w.kinds) > 0 || w.sha256 != ""
 	switch {
 	case err != nil:
 		return err
-	case to.Host != nil && (rootfs.Path != "" || rootfs.SHA256 != ""):
-		return d.at(n, "a toolchain is either host or rootfs and sha256")
+	case to.Host != nil && (beside || inner != nil || to.Tools != nil):
+		return d.at(n, "a toolchain is either host, or a root file system: rootfs and sha256, or oci, and with them tools")
 	case to.Host != nil:
-	case rootfs.Path == "":
-		return d.at(n, "a toolchain needs host, or rootfs and sha256")
-	case rootfs.SHA256 == "":
-		return d.unpinned(n, rootfs.Path)
-	default:
-		rootfs.line = n.Line
-		to.Rootfs = &rootfs
+		return nil
+	case inner != nil && beside:
+		return d.at(n, "a toolchain has one root file system, pinned in one place")
+	case inner == nil && len(w.kinds) != 1:
+		return d.at(n, "a toolchain needs host, or rootfs and sha256, or oci")
+	case inner == nil:
+		s, err := d.settle(n, &w)
+		if err != nil {
+			return err
+		}
+		inner = &s
 	}
+	to.Rootfs = inner
 	return nil
+}
+
+// tools reads names of programs.
+func (d *document) tools(to *[]string) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		*to = []string{}
+		return d.items(n, "a list of tools", func(n *yaml.Node) error {
+			var name string
+			if err := d.text("a tool", &name)(n); err != nil {
+				return err
+			}
+			if !toolName.MatchString(name) || name == "." || name == ".." {
+				return d.at(n, "%q is not the name of a program", name)
+			}
+			if slices.Contains(*to, name) {
+				return d.at(n, "%s is there already", name)
+			}
+			*to = append(*to, name)
+			return nil
+		})
+	}
 }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -409,14 +353,14 @@ func (d *document) step(n *yaml.Node) (sandbox.Step, error) {
 	if n.Kind != yaml.MappingNode {
 		return nil, d.at(n, "a step is a list of arguments, or sh: and a script; this is %s", kind(n))
 	}
-	var script string
-	if err := d.mapping(n, "a step", field{"sh", d.text("sh", &script)}); err != nil {
+	var text string
+	if err := d.mapping(n, "a step", field{"sh", d.text("sh", &text)}); err != nil {
 		return nil, err
 	}
-	if strings.TrimSpace(script) == "" {
+	if strings.TrimSpace(text) == "" {
 		return nil, d.at(n, "the script is empty")
 	}
-	return sandbox.Step{"/bin/sh", "-e", "-c", script}, nil
+	return append(slices.Clone(script), text), nil
 }
 
 func (d *document) outputs(n *yaml.Node, to *[]OutputSpec) error {
@@ -495,21 +439,4 @@ func (d *document) vary(n *yaml.Node, to *[]string) error {
 	}
 	*to = append(*to, n.Value)
 	return nil
-}
-
-// open opens a file and checks its pin.
-func (s *Source) open() (*os.File, digest, error) {
-	f, err := openFile(s.Path)
-	if err != nil {
-		return nil, digest{}, err
-	}
-	d, err := digestOf(f)
-	if err == nil && d.sha256 != s.SHA256 {
-		err = &MismatchError{Name: s.Path, Want: s.SHA256, Seen: d.sha256}
-	}
-	if err != nil {
-		f.Close()
-		return nil, digest{}, err
-	}
-	return f, d, nil
 }

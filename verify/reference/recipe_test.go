@@ -45,10 +45,10 @@ func TestLoadRecipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Recipe{
-		Name: "recipe.yaml", Size: int64(len(full)), SHA256: r.SHA256,
+		Name: "recipe.yaml", Size: int64(len(full)), SHA256: r.SHA256, file: filepath.Join(dir, "recipe.yaml"),
 		Sources: []Source{
-			{Path: filepath.Join(dir, "src.tar"), SHA256: abc256, At: "/src", line: 3},
-			{Path: filepath.Join(dir, "blob.bin"), SHA256: abc256, At: "/src/blob.bin", Trust: true, line: 4},
+			{Kind: SourcePath, Name: "src.tar", Pin: abc256, Dir: dir, Path: filepath.Join(dir, "src.tar"), SHA256: abc256, At: "/src", line: 3},
+			{Kind: SourcePath, Name: "blob.bin", Pin: abc256, Dir: dir, Path: filepath.Join(dir, "blob.bin"), SHA256: abc256, At: "/src/blob.bin", Trust: true, line: 4},
 		},
 		Toolchain: Toolchain{Host: []string{"make", "aarch64-linux-gnu-gcc", "g++"}},
 		Env:       []string{"HOME=/home/build", "LC_ALL=C.UTF-8", "PATH=" + sandbox.Path, "SOURCE_DATE_EPOCH=1669357904", "TZ=UTC-1", "USER=build", "V=1"},
@@ -90,6 +90,8 @@ func TestRecipeErrors(t *testing.T) {
 		}
 		return strings.Replace(full, old, new, 1)
 	}
+	source := func(keys string) string { return edit("{path: src.tar, sha256: "+abc256, "{"+keys) }
+	const image = "docker://example.org/x@sha256:" + abc256
 	cases := []struct {
 		name, text string
 		line       int
@@ -123,20 +125,43 @@ func TestRecipeErrors(t *testing.T) {
 		{"sources wrong type", edit("sources:", "sources: 7\nx:"), 2, "sources must be a list, this is the number 7"},
 		{"source wrong type", edit("  - {path: src.tar", "  - src.tar\n  - {path: src.tar"), 3, `a source must be a mapping, this is "src.tar"`},
 		{"no toolchain", edit("toolchain: {host: [make, aarch64-linux-gnu-gcc, g++]}\n", ""), 1, "toolchain is missing"},
-		{"two toolchains", edit("g++]}", "g++], rootfs: x}"), 8, "either host or rootfs"},
+		{"two toolchains", edit("g++]}", "g++], rootfs: x}"), 8, "either host, or a root file system"},
 		{"empty toolchain", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", "{}"), 8, "needs host"},
 		{"no tools", edit("[make, aarch64-linux-gnu-gcc, g++]", "[]"), 8, "1 to 1000 items"},
 		{"tool with a path", edit("g++]", "/bin/x]"), 8, "not the name of a program"},
 		{"tool like an option", edit("g++]", "--version]"), 8, "not the name of a program"},
 		{"tool twice", edit("g++]", "make]"), 8, "already"},
-		{"oci toolchain", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", "{oci: x}"), 8, "not supported by this version"},
+		{"oci toolchain", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", "{oci: x}"), 8, "not an image by digest"},
+		{"oci toolchain by tag", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", `{oci: "docker://example.org/x:1"}`), 8, "not an image by digest"},
+		{"oci and rootfs", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", `{oci: "`+image+`", rootfs: x}`), 8, "needs host, or rootfs"},
+		{"rootfs pinned twice", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", `{rootfs: {url: "https://example.org/x", sha256: `+abc256+`}, sha256: `+abc256+`}`), 8, "one root file system, pinned in one place"},
+		{"rootfs of git", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", `{rootfs: {git: "https://example.org/x"}}`), 8, `unknown key "git" in rootfs`},
+		{"rootfs url without digest", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", `{rootfs: {url: "https://example.org/x"}}`), 8, "has no sha256"},
+		{"tools of the host", edit("g++]}", "g++], tools: [make]}"), 8, "either host, or a root file system"},
 		{"rootfs without digest", edit("{host: [make, aarch64-linux-gnu-gcc, g++]}", "{rootfs: x}"), 8, "x has no sha256"},
-		{"url", edit("path: src.tar", "url: https://x"), 3, "a source by url is not supported by this version"},
-		{"git", edit("path: src.tar", "git: https://x"), 3, "not supported by this version"},
-		{"oci", edit("path: src.tar", "oci: x"), 3, "not supported by this version"},
-		{"debian", edit("path: src.tar", "debian: x"), 3, "not supported by this version"},
-		{"no path", edit("path: blob.bin\n    sha", "sha"), 4, "no path"},
-		{"empty path", edit("path: src.tar", `path: ""`), 3, "path is empty"},
+		{"two kinds", edit("path: src.tar", `path: src.tar, url: "https://example.org/x"`), 3, "this has path and url"},
+		{"url without digest", source(`url: "https://example.org/x"`), 3, "has no sha256"},
+		{"url of another scheme", source(`url: "ftp://example.org/x", sha256: ` + abc256), 3, "begins with https:// or http://"},
+		{"url without host", source(`url: "https:///x", sha256: ` + abc256), 3, "names no host"},
+		{"url with a password", source(`url: "https://me:secret@example.org/x", sha256: ` + abc256), 3, "a user or a password"},
+		{"url with a fragment", source(`url: "https://example.org/x#y", sha256: ` + abc256), 3, "fragment"},
+		{"url with a line end", source(`url: "https://example.org/x\ny", sha256: ` + abc256), 3, "control character"},
+		{"empty url", source(`url: "", sha256: ` + abc256), 3, "url: it is empty"},
+		{"git without commit", source(`git: "https://example.org/x"`), 3, "has no commit: a branch or a tag can be moved"},
+		{"git branch", source(`git: "https://example.org/x", commit: main`), 3, "not a full git commit"},
+		{"git path", source(`git: ../x, commit: ` + abc256), 3, "begins with"},
+		{"git with revision", source(`git: "https://example.org/x", commit: ` + abc256 + `, revision: ` + abc256), 3, "revision is said by commit"},
+		{"commit of a file", source(`path: x, commit: ` + abc256), 3, "commit is for a source by git"},
+		{"oci without digest", source(`oci: "docker://example.org/x"`), 3, "not an image by digest"},
+		{"oci without scheme", source(`oci: "example.org/x@sha256:` + abc256 + `"`), 3, "not an image by digest"},
+		{"debian without version", source(`debian: hello, sha256: ` + abc256), 3, "has no version"},
+		{"debian without digest", source(`debian: hello, version: 2.10-3`), 3, "that of its .dsc pins it"},
+		{"debian name", source(`debian: "../hello", version: 2.10-3, sha256: ` + abc256), 3, "not the name of a Debian source package"},
+		{"debian version", source(`debian: hello, version: "2.10/3", sha256: ` + abc256), 3, "not a version"},
+		{"version of a file", source(`path: x, version: "1", sha256: ` + abc256), 3, "version is for a source by debian"},
+		{"still to be filled in", edit("path: src.tar", `path: "FILL-IN: the archive"`), 3, "this is still to be filled in: the archive"},
+		{"no path", edit("path: blob.bin\n    sha", "sha"), 4, "a source needs one of path, url, git, oci and debian, this has none"},
+		{"empty path", edit("path: src.tar", `path: ""`), 3, "path: it is empty"},
 		{"no place", edit(", at: /src}", "}"), 3, "has no at"},
 		{"place", edit(", at: /src}", ", at: /usr/src}"), 3, "which the sandbox makes itself"},
 		{"relative place", edit(", at: /src}", ", at: src}"), 3, "absolute"},
@@ -157,7 +182,7 @@ func TestRecipeErrors(t *testing.T) {
 		{"empty script", edit("      true\n", "\n"), 12, "the script is empty"},
 		{"no steps", edit("steps:", "steps: []\nx:"), 10, "1 to 1000 items"},
 		{"no outputs", edit("outputs: [{path: out/fw.bin, symbols: out/fw.elf}, {path: /src/x}]", "outputs: []"), 14, "1 to 1000 items"},
-		{"output without path", edit("{path: /src/x}", "{}"), 14, "no path"},
+		{"output without path", edit("{path: /src/x}", "{}"), 14, "the output has no path"},
 		{"escaping output", edit("{path: /src/x}", "{path: ../x}"), 14, "not a clean path"},
 		{"escaping symbols", edit("symbols: out/fw.elf", "symbols: out/../../x"), 14, "not a clean path"},
 		{"same last name", edit("{path: /src/x}", "{path: other/fw.elf}"), 14, "another file is called fw.elf already"},

@@ -3,7 +3,7 @@
 // A reference is one of
 //
 //   - a path: a file or a directory, taken as it is ([FromPath]);
-//   - a file pinned by its sha256 ([FromPinned]);
+//   - a file pinned by its sha256 ([FromPinned]), fetched or not;
 //   - the output of a build: a recipe names sources by digest, tools, steps and outputs ([LoadRecipe]), and [Rebuild]
 //     runs it n times, each time in a fresh sandbox (package sandbox), and compares the outputs byte for byte.
 //
@@ -31,16 +31,18 @@ import (
 const (
 	KindPath    = "path"
 	KindPinned  = "pinned"
+	KindFetched = "fetched" // and pinned, as nothing else is fetched
 	KindRebuilt = "rebuilt"
 )
 
 // Origin says what a reference is and where it came from.
 type Origin struct {
-	Kind   string   `json:"kind"`             // KindPath, KindPinned or KindRebuilt
+	Kind   string   `json:"kind"`             // KindPath, KindPinned, KindFetched or KindRebuilt
 	Name   string   `json:"name"`             // the last element of its path
 	Size   int64    `json:"size"`             // bytes; 0 for a directory
 	SHA256 string   `json:"sha256,omitempty"` // lower-case hexadecimal; "" for a directory
 	SHA512 string   `json:"sha512,omitempty"`
+	From   string   `json:"from,omitempty"`  // for KindFetched: what was asked for
 	Build  *Rebuilt `json:"build,omitempty"` // for KindRebuilt
 }
 

@@ -29,7 +29,7 @@ var Factors = []string{"time", "timezone", "host", "user", "path", "locale", "um
 //	umask        the file mode mask, in octal
 //	cpus         on how many processors the build runs
 //	fileorder    reversed: directories list what a source brought in reverse
-//	environment  NAME=VALUE, one more variable
+//	environment  NAME=VALUE, one more variable, and all of them in the reverse order
 //	version      the version with the vendor's revision that Tool answers with, as 12.2.0-14+deb12u1
 type Setting struct {
 	Factor string `json:"factor"`
@@ -52,7 +52,7 @@ func ParseSetting(text string) (Setting, error) {
 	if !ok {
 		return s, fmt.Errorf("%q is no setting: FACTOR=VALUE, or version:TOOL=VALUE", text)
 	}
-	return s, s.check()
+	return s, s.Check()
 }
 
 var (
@@ -61,9 +61,9 @@ var (
 	versionWord = regexp.MustCompile(`[0-9]+(?:\.[0-9]+)+(?:[-+~.][0-9A-Za-z]+)*`)
 )
 
-// check says why a setting cannot be made, or nil. It keeps the machine whole, not the verdict: what a value may be for
+// Check says why a setting cannot be made, or nil. It keeps the machine whole, not the verdict: what a value may be for
 // a difference to count as explained is settled elsewhere, and more strictly.
-func (s Setting) check() error {
+func (s Setting) Check() error {
 	fail := func(want string) error {
 		return fmt.Errorf("setting %s: %.80q is not %s", s.Factor, s.Value, want)
 	}
@@ -150,8 +150,9 @@ func apply(c *sandbox.Config, settings []Setting, tools []sandbox.Tool) error {
 		c.Env = append(c.Env, name+"="+value)
 		slices.Sort(c.Env)
 	}
+	reverse := false
 	for _, s := range settings {
-		if err := s.check(); err != nil {
+		if err := s.Check(); err != nil {
 			return err
 		}
 		w := &c.World
@@ -185,6 +186,7 @@ func apply(c *sandbox.Config, settings []Setting, tools []sandbox.Tool) error {
 		case "environment":
 			name, value, _ := strings.Cut(s.Value, "=")
 			env(name, value)
+			reverse = true
 		case "version":
 			i := slices.IndexFunc(tools, func(t sandbox.Tool) bool { return t.Name == s.Tool })
 			if i < 0 {
@@ -197,5 +199,26 @@ func apply(c *sandbox.Config, settings []Setting, tools []sandbox.Tool) error {
 			w.Shims = append(slices.Clone(w.Shims), sandbox.Shim{Tool: s.Tool, From: word, To: s.Value})
 		}
 	}
+	if reverse {
+		slices.Reverse(c.Env)
+	}
 	return nil
+}
+
+// Plain returns what a factor is in a build without settings: "" for one whose value the recipe leaves open.
+func (b *Builder) Plain(factor string) string {
+	name := map[string]string{"epoch": "SOURCE_DATE_EPOCH", "timezone": "TZ", "user": "USER", "home": "HOME", "locale": "LC_ALL"}[factor]
+	switch {
+	case factor == "host":
+		return sandbox.HostName
+	case factor == "path" && len(b.recipe.Sources) > 0:
+		return b.recipe.Sources[0].At
+	case name != "":
+		for _, v := range b.recipe.Env {
+			if value, ok := strings.CutPrefix(v, name+"="); ok {
+				return value
+			}
+		}
+	}
+	return ""
 }

@@ -57,6 +57,9 @@ func (d *document) at(n *yaml.Node, format string, args ...any) error {
 	return &RecipeError{File: d.file, Line: n.Line, What: fmt.Sprintf(format, args...)}
 }
 
+// FillIn begins a value that whoever uses a recipe must write. A recipe that still holds one is not read.
+const FillIn = "FILL-IN"
+
 // plain refuses what makes a file mean something else than it seems to, or more than its size.
 func (d *document) plain(n *yaml.Node) error {
 	switch {
@@ -64,6 +67,8 @@ func (d *document) plain(n *yaml.Node) error {
 		return d.at(n, "anchors and aliases are not allowed: write the value out")
 	case n.Style&yaml.TaggedStyle != 0:
 		return d.at(n, "the tag %s is not allowed", n.Tag)
+	case n.Kind == yaml.ScalarNode && strings.HasPrefix(n.Value, FillIn):
+		return d.at(n, "this is still to be filled in: %.200s", strings.TrimLeft(strings.TrimPrefix(n.Value, FillIn), ": "))
 	}
 	for _, c := range n.Content {
 		if err := d.plain(c); err != nil {
@@ -179,9 +184,4 @@ func (d *document) truth(what string, to *bool) func(*yaml.Node) error {
 		*to = n.Value == "true"
 		return nil
 	}
-}
-
-// later reads a value that a recipe may hold one day and this version cannot honour.
-func (d *document) later(what, hint string) func(*yaml.Node) error {
-	return func(n *yaml.Node) error { return d.at(n, "%s is not supported by this version: %s", what, hint) }
 }

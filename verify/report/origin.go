@@ -15,7 +15,9 @@ func originLine(o any) string {
 	switch {
 	case from.Build != nil:
 		b := from.Build
-		return fmt.Sprintf("rebuilt from %s in the %s sandbox: %d of %d builds agree", clean(b.Recipe.Name), b.Sandbox, b.Agree, b.Builds)
+		return fmt.Sprintf("rebuilt from %s in the %s sandbox: %s", clean(b.Recipe.Name), clean(b.Sandbox), clean(b.Agreement()))
+	case from.Kind == reference.KindFetched:
+		return fmt.Sprintf("fetched from %s, and pinned by digest", clean(from.From))
 	case from.Kind == reference.KindPinned:
 		return "a file pinned by its sha256"
 	}

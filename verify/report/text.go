@@ -34,6 +34,7 @@ func text(w io.Writer, r *verify.Report, s Style) error {
 	}
 	p.input("reference", &r.Reference)
 	p.input("deployed", &r.Deployed)
+	p.replay(r.Replay)
 	for i := range r.Signatures {
 		p.signature(&r.Signatures[i])
 	}
@@ -77,6 +78,36 @@ func (p printer) input(side string, in *verify.Input) {
 	p.line("%-10s %s  %s  sha256:%s%s", side, clean(in.Name), bytesOf(in.Size), orNone(in.SHA256), origin)
 	if o := originLine(in.Origin); o != "" {
 		p.line("%-10s %s", "", o)
+	}
+}
+
+// replay says what came of the search for a build that gives the deployed image.
+func (p printer) replay(r *verify.Replay) {
+	if r == nil {
+		return
+	}
+	made := fmt.Sprintf("%d rebuilds", r.Rebuilds)
+	if r.Rebuilds == 1 {
+		made = "1 rebuild"
+	}
+	if len(r.Values) == 0 {
+		p.line("%-10s %s with values of the deployed image: the reference stays the plain build", "replay", made)
+	}
+	for i, v := range r.Values {
+		label := ""
+		if i == 0 {
+			label = "replay"
+		}
+		p.line("%-10s the reference is the build with %s, which stands in the deployed image (plain: %q)", label, clean(v.String()), clean(v.Plain))
+	}
+	for _, in := range r.Inert {
+		p.line("%-10s inert: with %s in its place nothing else changes", "", clean(strings.Join(in.Values, ", ")))
+	}
+	if len(r.Values) > 0 {
+		p.line("%-10s %s in all", "", made)
+	}
+	for _, n := range r.Notes {
+		p.line("%-10s %s", "", clean(n))
 	}
 }
 

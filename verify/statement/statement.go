@@ -4,12 +4,19 @@
 // # Statements
 //
 // A [Statement] is an in-toto Statement v1
-// (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md). Only
-// one kind is made, read and signed, that of the predicate type
+// (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md). Two
+// kinds are made, read and signed, those of the predicate types
 //
 //	https://assay.dev/attestation/byte-accounting/v0.1
+//	https://slsa.dev/provenance/v1
 //
-// in these letters: see [ByteAccounting]. Its one subject is the deployed image.
+// in these letters. The first is a [ByteAccounting]; its one subject is the
+// deployed image. The second is a [Rebuild], of the build type
+//
+//	https://assay.dev/rebuild/v1
+//
+// and no other; its subjects are the outputs.
+//
 // A subject has a name and its sha256, and may have sha384 and sha512, all in
 // lower-case hexadecimal. Of a directory, the digests are of the stream of bytes
 // as which assay reads it.
@@ -61,10 +68,11 @@ import (
 // Type is the _type of every statement.
 const Type = "https://in-toto.io/Statement/v1"
 
-// ByteAccountingType is the predicate type of what assay states.
+// ByteAccountingType is the predicate type of what assay states of a deployed image.
 const ByteAccountingType = "https://assay.dev/attestation/byte-accounting/v0.1"
 
-// Predicate types of SLSA, whose statements assay neither makes nor signs.
+// Predicate types of SLSA. Of provenance assay makes and signs that of its own
+// rebuilds; summaries it neither makes nor signs.
 const (
 	ProvenanceType = "https://slsa.dev/provenance/v1"
 	SummaryType    = "https://slsa.dev/verification_summary/v1"
@@ -125,7 +133,7 @@ func (s *Statement) Encode() ([]byte, error) {
 // Decode reads a statement of a kind that assay makes, in any spelling. The
 // error is an [Error] otherwise.
 func Decode(b []byte) (*Statement, error) {
-	const hint = "assay signs only what assay states: a byte-accounting statement; cosign attest-blob signs others"
+	const hint = "assay signs only what assay states: byte accounting, and provenance of its rebuilds; cosign attest-blob signs others"
 	s, err := decode(b)
 	if err != nil {
 		return nil, trouble(hint, "not a statement that assay makes: %v", err)
@@ -225,8 +233,11 @@ func isHex(s string, size int) bool {
 }
 
 func (s *Statement) checkPredicate() error {
-	if s.PredicateType != ByteAccountingType {
-		return fmt.Errorf("its predicateType is %.100q, not %s", s.PredicateType, ByteAccountingType)
+	switch s.PredicateType {
+	case ByteAccountingType:
+		return s.checkByteAccounting()
+	case ProvenanceType:
+		return s.checkRebuild()
 	}
-	return s.checkByteAccounting()
+	return fmt.Errorf("its predicateType is %.100q, neither %s nor %s", s.PredicateType, ByteAccountingType, ProvenanceType)
 }

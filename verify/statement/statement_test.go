@@ -104,7 +104,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"predicate type with more", replace(statement.ByteAccountingType, statement.ByteAccountingType+"/"), "predicateType"},
 		{"predicate type with less", replace(statement.ByteAccountingType, strings.TrimSuffix(statement.ByteAccountingType, ".1")), "predicateType"},
 		{"no predicate type", replace(statement.ByteAccountingType, ""), "predicateType"},
-		{"accounting as provenance", replace(statement.ByteAccountingType, statement.ProvenanceType), "predicateType"},
+		{"accounting as provenance", replace(statement.ByteAccountingType, statement.ProvenanceType), "predicate: unknown field"},
 		{"predicate is no object", golden[:strings.Index(golden, `{"deployed"`)] + `[],` + golden[strings.Index(golden, `"predicateType"`):], "predicate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -117,13 +117,17 @@ func TestDecodeRefuses(t *testing.T) {
 // What assay does not make, it does not sign: not in its own name either.
 func TestOtherPredicates(t *testing.T) {
 	subject := statement.Subject{Name: "fw.bin", Digest: digests(deployed)}
-	for predicateType, own := range map[string]map[string]any{
-		statement.ProvenanceType: {"buildDefinition": map[string]any{"buildType": "https://assay.dev/build/v1"}, "runDetails": struct{}{}},
-		statement.SummaryType:    {"verifier": map[string]any{"id": "https://assay.dev/assay"}, "verificationResult": "PASSED"},
+	for _, c := range []struct {
+		predicateType string
+		own           map[string]any
+		want          string
+	}{
+		{statement.ProvenanceType, map[string]any{"buildDefinition": map[string]any{"buildType": "https://assay.dev/build/v1"}, "runDetails": struct{}{}}, "a key is missing"},
+		{statement.SummaryType, map[string]any{"verifier": map[string]any{"id": "https://assay.dev/assay"}, "verificationResult": "PASSED"}, "predicateType"},
 	} {
-		_, err := statement.New(predicateType, own, subject)
-		wantError(t, err, "predicateType")
-		_, err = statement.New(predicateType, own)
+		_, err := statement.New(c.predicateType, c.own, subject)
+		wantError(t, err, c.want)
+		_, err = statement.New(c.predicateType, c.own)
 		wantError(t, err, "0 subjects")
 	}
 }

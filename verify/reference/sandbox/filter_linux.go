@@ -72,6 +72,14 @@ func filter() []unix.SockFilter {
 	add(giveBack, errno(unix.EPERM), 0, 0)
 	add(giveBack, unix.SECCOMP_RET_ALLOW, 0, 0)
 
+	// prlimit64: only of the caller. The first process is of the same user, and that it cannot be traced protects its
+	// memory but not its limits.
+	add(jumpEq, unix.SYS_PRLIMIT64, 0, 4)
+	add(loadWord, dataArg0, 0, 0)
+	add(jumpEq, 0, 1, 0)
+	add(giveBack, errno(unix.EPERM), 0, 0)
+	add(giveBack, unix.SECCOMP_RET_ALLOW, 0, 0)
+
 	// socket and socketpair: only the listed families.
 	add(jumpEq, unix.SYS_SOCKET, 1, 0)
 	add(jumpEq, unix.SYS_SOCKETPAIR, 0, uint8(2+2*len(families)))

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +21,23 @@ import (
 
 // Init is the whole life of the first process of a sandbox; it returns the exit code of the process.
 func Init() int {
+	if os.Getenv(marker) == contained {
+		return initContained()
+	}
 	answer := os.NewFile(replyFD, "reply")
+	if err := json.NewEncoder(answer).Encode(perform(handedOver)); err != nil {
+		return 2
+	}
+	return 0
+}
+
+// setupError marks an error before anything of the build was touched: another back end may do better.
+type setupError struct{ error }
+
+// perform does what an order says.
+func perform(receive func() (*order, error)) *reply {
 	r := new(reply)
-	if err := play(r); err != nil {
+	if err := play(r, receive); err != nil {
 		var limit *LimitError
 		var setup setupError
 		switch {
@@ -36,30 +51,34 @@ func Init() int {
 	} else {
 		r.Done = true
 	}
-	if err := json.NewEncoder(answer).Encode(r); err != nil {
-		return 2
-	}
-	return 0
+	return r
 }
 
-// setupError marks an error before anything of the build was touched: another back end may do better.
-type setupError struct{ error }
-
-func play(r *reply) error {
+// handedOver is the order of a parent that passed descriptors on.
+func handedOver() (*order, error) {
 	var o order
 	control := os.NewFile(controlFD, "control")
 	if err := json.NewDecoder(control).Decode(&o); err != nil {
-		return setupError{fmt.Errorf("reading the configuration: %w", err)}
+		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	// The parent holds the other end and never writes again: when it is gone so are we, and with us everything here.
 	go func() {
 		io.Copy(io.Discard, control)
 		os.Exit(2)
 	}()
+	o.takeFiles()
+	return &o, nil
+}
+
+func play(r *reply, receive func() (*order, error)) error {
+	o, err := receive()
+	if err != nil {
+		return setupError{err}
+	}
 	// All signals that the build can send are caught, not ignored: an ignored one would stay ignored in the build.
 	signal.Notify(make(chan os.Signal, 1))
 	c := &o.Config
-	c.takeFiles()
+	c.moved = o.Moved
 	// Those that the parent leaked to us by mistake too.
 	if err := unix.CloseRange(controlFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return setupError{fmt.Errorf("keeping descriptors from the build: %w", err)}
@@ -74,12 +93,16 @@ func play(r *reply) error {
 			}
 			return setupError{err}
 		}
+	} else if o.Backend.container() {
+		if err := c.checkStage(o.ShimsMade); err != nil {
+			return setupError{err}
+		}
 	}
 	// From here on no process of the same user can trace this one or read its memory and descriptors.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return setupError{err}
 	}
-	if err := os.MkdirAll(Home, 0o755); err != nil {
+	if err := os.MkdirAll(c.World.home(), 0o755); err != nil {
 		return setupError{err}
 	}
 	run, err := newRunner(c)
@@ -94,22 +117,48 @@ func play(r *reply) error {
 		}
 		r.Tools = append(r.Tools, tool)
 	}
+	if !o.ShimsMade {
+		if r.Shims, o.ShimDirs, err = run.makeShims(c.World.Shims); err != nil {
+			return err
+		}
+		if o.OnlyShims {
+			r.ShimDirs = o.ShimDirs
+			return nil
+		}
+		if err := o.showShims(r.Shims); err != nil {
+			return fmt.Errorf("placing the shims: %w", err)
+		}
+		r.Shims = nil
+	}
 	if err := c.placeAll(); err != nil {
 		return c.blame(err)
+	}
+	if c.World.Reverse {
+		if err := c.reverseAll(); err != nil {
+			return c.blame(err)
+		}
 	}
 	if c.Dir == "" {
 		c.Dir = c.firstDir()
 	}
+	c.Dir = c.real(c.Dir)
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return c.blame(err)
 	}
+	if len(o.ShimDirs) > 0 {
+		run.setenv("PATH", strings.Join(append(slices.Clone(o.ShimDirs), run.getenv("PATH")), ":"))
+	}
+	if err := run.enter(&c.World); err != nil {
+		return err
+	}
 	for i, step := range c.Steps {
 		fmt.Printf("+ %s\n", strings.Join(step, " "))
-		status, err := run.run(step, os.Stdout)
-		if err == nil && status != "" {
+		ws, err := run.run(step, os.Stdout)
+		if status := describe(ws); err == nil && status != "" {
 			err = errors.New(status)
 		}
 		if err != nil {
+			r.Step = true
 			return c.blame(fmt.Errorf("step %d of %d (%s) failed: %w", i+1, len(c.Steps), step.short(), err))
 		}
 	}
@@ -154,7 +203,7 @@ func (c *Config) nativeStage() error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Sethostname([]byte(HostName)); err != nil {
+	if err := unix.Sethostname([]byte(c.World.hostName())); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
 	if err := unix.Setdomainname([]byte("(none)")); err != nil {
@@ -196,13 +245,16 @@ func (c *Config) placeAll() error {
 			return err
 		}
 	}
+	if err := c.linkMoved(); err != nil {
+		return err
+	}
 	for _, s := range c.Sources {
 		if err := c.place(s); err != nil {
 			return fmt.Errorf("source %s: %w", s.Name, err)
 		}
 	}
 	for _, s := range c.Sources {
-		for dir := path.Dir(s.At); dir != "/"; dir = path.Dir(dir) {
+		for dir := path.Dir(c.real(s.At)); dir != "/"; dir = path.Dir(dir) {
 			if err := os.Chtimes(dir, epoch, epoch); err != nil {
 				return err
 			}
@@ -216,7 +268,7 @@ func (c *Config) firstDir() string {
 	if len(c.Sources) == 0 {
 		return WorkDir
 	}
-	at := c.Sources[0].At
+	at := c.real(c.Sources[0].At)
 	if info, err := os.Lstat(at); err == nil && info.IsDir() {
 		return at
 	}
@@ -225,14 +277,15 @@ func (c *Config) firstDir() string {
 
 // place puts a source where it belongs. It never follows a link out of the first directory of its place.
 func (c *Config) place(s Source) error {
-	dir := top(s.At)
+	at := c.real(s.At)
+	dir := top(at)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	defer s.File.Close()
-	rel := strings.TrimPrefix(strings.TrimPrefix(s.At, dir), "/")
+	rel := strings.TrimPrefix(strings.TrimPrefix(at, dir), "/")
 	if rel == "" {
 		rel = "."
 	}
@@ -261,6 +314,7 @@ func (c *Config) copyOut(out Output) error {
 	if !path.IsAbs(name) {
 		name = path.Join(c.Dir, name)
 	}
+	name = c.real(name)
 	dir := top(name)
 	inside := false
 	for _, w := range c.writable() {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,11 @@ const (
 // order is what the first process reads.
 type order struct {
 	Config
-	Backend Backend `json:"backend"`
+	Backend   Backend  `json:"backend"`
+	Moved     string   `json:"moved,omitempty"`      // Config.moved
+	OnlyShims bool     `json:"only_shims,omitempty"` // nothing but reply.Shims is wanted
+	ShimsMade bool     `json:"shims_made,omitempty"` // they lie in shimDir already
+	ShimDirs  []string `json:"shim_dirs,omitempty"`
 }
 
 // nobody is the host's user and group that root's builds run as.
@@ -38,6 +43,19 @@ const nobody = 65534
 
 // launch starts the first process, waits for its end and returns its reply, nil when it gave none.
 func launch(ctx context.Context, c *Config, b Backend, log *logWriter) (*reply, error) {
+	o := order{Config: *c, Backend: b, Moved: c.moved, OnlyShims: c.onlyShims}
+	if b.container() {
+		return contain(ctx, c, o, log)
+	}
+	var shims []shimFile
+	if b == Bwrap && len(c.World.Shims) > 0 && !c.onlyShims {
+		// All that bwrap's first process can write the build can write too, so the shims are made in a run before.
+		r, err := launch(ctx, c.shimsOnly(), b, log)
+		if err != nil || r == nil || !r.Done {
+			return r, err
+		}
+		shims, o.ShimDirs, o.ShimsMade = r.Shims, r.ShimDirs, true
+	}
 	files := []*os.File{nil, nil}
 	if c.Rootfs != nil {
 		files = append(files, c.Rootfs.File)
@@ -65,7 +83,7 @@ func launch(ctx context.Context, c *Config, b Backend, log *logWriter) (*reply, 
 		if c.Rootfs != nil {
 			return &reply{Setup: "a root file system needs the native sandbox"}, nil
 		}
-		args, data, err := bwrapArgs(c, self, firstFD+len(files)-2)
+		args, data, err := bwrapArgs(c, self, firstFD+len(files)-2, shims)
 		defer closeAll(data)
 		if err != nil {
 			return nil, err
@@ -107,7 +125,7 @@ func launch(ctx context.Context, c *Config, b Backend, log *logWriter) (*reply, 
 		return &reply{Setup: fmt.Sprintf("starting the first process: %v%s", err, explain(err))}, nil
 	}
 	written := make(chan error, 1)
-	go func() { written <- json.NewEncoder(control).Encode(order{*c, b}) }()
+	go func() { written <- json.NewEncoder(control).Encode(o) }()
 	text, readErr := io.ReadAll(io.LimitReader(answer, 1<<20))
 	cmd.Wait() // how it ended says nothing: the reply does, or its absence
 	control.Close()
@@ -221,11 +239,19 @@ func mapped(name string, id int) bool {
 	return false
 }
 
+// shimsOnly is a configuration that makes the shims of another and nothing else.
+func (c *Config) shimsOnly() *Config {
+	return &Config{
+		Rootfs: c.Rootfs, ToolDirs: c.ToolDirs, Env: c.Env, Epoch: c.Epoch, Limits: c.Limits,
+		World: World{HostName: c.World.HostName, User: c.World.User, Home: c.World.Home, Shims: c.World.Shims}, onlyShims: true,
+	}
+}
+
 // bwrapArgs describes the same stage to bubblewrap. data are files that it reads, from descriptor next on.
-func bwrapArgs(c *Config, self *os.File, next int) (args []string, data []*os.File, err error) {
+func bwrapArgs(c *Config, self *os.File, next int, shims []shimFile) (args []string, data []*os.File, err error) {
 	args = []string{
 		"--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-		"--uid", strconv.Itoa(UID), "--gid", strconv.Itoa(GID), "--hostname", HostName,
+		"--uid", strconv.Itoa(UID), "--gid", strconv.Itoa(GID), "--hostname", c.World.hostName(),
 		"--die-with-parent", "--as-pid-1", "--cap-drop", "ALL",
 		"--clearenv", "--setenv", marker, "1",
 	}
@@ -252,12 +278,23 @@ func bwrapArgs(c *Config, self *os.File, next int) (args []string, data []*os.Fi
 		data = append(data, f)
 		next++
 	}
-	for _, f := range etcFiles {
+	small := c.World.etcFiles()
+	for _, f := range shims {
+		small = append(small, smallFile{shimDir + "/" + f.Name, string(f.Text)})
+	}
+	for _, f := range small {
 		file, err := memoryFile(f.text)
 		if err != nil {
 			return nil, data, err
 		}
-		give("0444", f.name, file)
+		perms := "0444"
+		if within(f.name, shimDir) {
+			perms = "0555"
+		}
+		give(perms, f.name, file)
+	}
+	if c.moved != "" && path.Dir(c.moved) == "/" {
+		args = append(args, "--symlink", c.World.Dir, c.moved)
 	}
 	program, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", self.Fd()))
 	if err != nil {

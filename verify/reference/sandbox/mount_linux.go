@@ -19,22 +19,14 @@ var toolRoots = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/
 // alternatives is meant by a name.
 var etcFromHost = []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"}
 
-// etcFiles are the same on every host.
-var etcFiles = []struct{ name, text string }{
-	{"/etc/group", "root:x:0:\n" + User + ":x:1000:\nnogroup:x:65534:\n"},
-	{"/etc/hostname", HostName + "\n"},
-	{"/etc/hosts", "127.0.0.1 localhost\n127.0.0.1 " + HostName + "\n"},
-	{"/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"},
-	{"/etc/passwd", "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n" +
-		User + ":x:1000:1000:build:" + Home + ":/bin/sh\n" +
-		"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
-}
-
 // devices are the nodes of /dev; none of them leads to hardware or to a terminal.
 var devices = []string{"full", "null", "random", "urandom", "zero"}
 
 // maxInodes bounds the files of a tmpfs: each costs the kernel about a kilobyte that no size limit counts.
 const maxInodes = 1 << 19
+
+// files is how many files may be written: two for each page of the limit on bytes, so that empty ones cost no more.
+func (l *Limits) files() int64 { return min(max(l.Output/2048, 4096), maxInodes) }
 
 // maxRootfs bounds an unpacked root file system, in bytes.
 const maxRootfs = 16 << 30
@@ -132,12 +124,13 @@ func setStage(c *Config, unpackRootfs func(dir string) error) error {
 				return err
 			}
 		}
+		s.do("writing /etc of the root file system", func() error { return c.World.settleIn(base) })
 	} else {
 		s.mount("root", base, "tmpfs", safe, "mode=0755,size=1m")
 		for _, dir := range slices.Concat(toolRoots, etcFromHost) {
 			s.show(dir)
 		}
-		for _, f := range etcFiles {
+		for _, f := range c.World.etcFiles() {
 			s.do("writing "+f.name, func() error {
 				if err := os.MkdirAll(path.Dir(base+f.name), 0o755); err != nil {
 					return err
@@ -169,7 +162,7 @@ func setStage(c *Config, unpackRootfs func(dir string) error) error {
 
 	// One tmpfs for everything that can be written, so that one limit covers it.
 	s.mkdir("/.work", 0o755)
-	s.mount("work", base+"/.work", "tmpfs", safe, fmt.Sprintf("mode=0755,size=%d,nr_inodes=%d", c.Limits.Output, maxInodes))
+	s.mount("work", base+"/.work", "tmpfs", safe, fmt.Sprintf("mode=0755,size=%d,nr_inodes=%d", c.Limits.Output, c.Limits.files()))
 	for _, dir := range append(c.writable(), "/dev/shm") {
 		mode := os.FileMode(0o755)
 		if dir == "/tmp" || dir == "/dev/shm" {
@@ -187,6 +180,19 @@ func setStage(c *Config, unpackRootfs func(dir string) error) error {
 		}
 		return os.Remove(base + "/.work")
 	})
+	if len(c.World.Shims) > 0 {
+		s.do("preparing "+shimDir, func() error { return replaceLinks(base, shimDir) })
+		s.mkdir(shimDir, 0o755)
+	}
+	if c.moved != "" && path.Dir(c.moved) == "/" {
+		s.do("making "+c.moved+" a link", func() error {
+			// What a root file system has there is out of the way, as it is below a source.
+			if err := os.RemoveAll(base + c.moved); err != nil {
+				return err
+			}
+			return os.Symlink(c.World.Dir, base+c.moved)
+		})
+	}
 	for _, dir := range c.ToolDirs {
 		s.show(dir)
 	}
@@ -208,6 +214,28 @@ func setStage(c *Config, unpackRootfs func(dir string) error) error {
 		return unix.Chdir("/")
 	})
 	return s.err
+}
+
+// settleIn replaces the files of an unpacked root file system that say who and where the build is, and follows no link
+// out of it.
+func (w *World) settleIn(base string) error {
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.MkdirAll("etc", 0o755); err != nil {
+		return err
+	}
+	for _, f := range w.etcFiles() {
+		if err := root.RemoveAll(f.name[1:]); err != nil {
+			return err
+		}
+		if err := root.WriteFile(f.name[1:], []byte(f.text), 0o444); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mountPoints are directories of the host that the new root may cover while it is put together.

@@ -9,16 +9,21 @@
 //     urandom; a fresh /proc; and one tmpfs of limited size, which holds /build, /tmp, the home directory and every
 //     place that a source is put. The host's home, its other files and its sockets are not there;
 //   - its own namespaces of users, mounts, processes, network, IPC, host name and control groups. The network has one
-//     interface, the loopback, which is down; a filter of system calls refuses the socket families and the kernel
-//     interfaces that no namespace covers (vsock, io_uring, keyrings, bpf, perf) and new user namespaces;
+//     interface, the loopback, which is down or leads nowhere but to the build itself; a filter of system calls refuses
+//     the socket families and the kernel interfaces that no namespace covers (vsock, io_uring, keyrings, bpf, perf), new
+//     user namespaces, and the limits of other processes;
 //   - a fixed user (1000:1000, "build"), host name ("assay"), file mode mask (022) and environment;
+//   - or, where Config.World says so, another login, home, host name, mask, clock, number of processors, order of files
+//     and place of the first source, and other versions for its tools to answer with. Tools are identified before any of
+//     that, so that what [Report] says of them depends on none of it;
 //   - no capability, no way to gain a privilege (no_new_privs, nosuid), a new empty session keyring;
-//   - limits: wall time, address space per process and resident memory in sum, processes, bytes written, bytes logged.
+//   - limits: wall time, address space per process and resident memory in sum, processes, bytes and files written, bytes
+//     logged. What is held in sum is looked at twenty times a second, where the kernel has no limit for it.
 //
 // The first process of the sandbox is this program, started again (see [IsInit]). It sets the stage, unpacks sources,
 // runs one step after another, kills whatever a step leaves behind, and copies the outputs out through descriptors
-// that it was handed; an output must be a regular file reached without a symbolic link. It cannot be traced or
-// signalled by the build. When it dies every process in the sandbox dies, and it dies when its parent does.
+// that it was handed; an output must be a regular file reached without a symbolic link. The build can neither trace nor
+// signal it, nor change its limits. When it dies every process in the sandbox dies, and it dies when its parent does.
 //
 // It works as root and as an ordinary user. Root's builds run as the host's user 65534, never as the host's root:
 // the kernel binds root by no limit on processes. Needs Linux 5.12; where user namespaces are not allowed,
@@ -32,6 +37,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -51,12 +57,18 @@ const (
 // A Backend makes the namespaces.
 type Backend string
 
-// The back ends. Auto takes Native, and Bwrap where Native cannot work.
+// The back ends. Auto takes Native, and Bwrap where Native cannot work. Podman and Docker need a toolchain of its own,
+// Config.Rootfs or Config.Image.
 const (
 	Auto   Backend = "auto"
 	Native Backend = "native"
 	Bwrap  Backend = "bwrap"
+	Podman Backend = "podman"
+	Docker Backend = "docker"
 )
+
+// container reports whether a container engine makes the stage.
+func (b Backend) container() bool { return b == Podman || b == Docker }
 
 // Limits bound one run. Every field must be positive.
 type Limits struct {
@@ -91,6 +103,7 @@ type Output struct {
 type Config struct {
 	Backend  Backend   `json:"-"`
 	Rootfs   *Input    `json:"rootfs,omitempty"` // nil: the tool directories of the host
+	Image    string    `json:"image,omitempty"`  // in place of Rootfs, for Podman and Docker: NAME@sha256:DIGEST, which the engine has already
 	ToolDirs []string  `json:"tool_dirs"`        // more directories of the host to show, read-only, at their own place
 	Sources  []Source  `json:"sources"`
 	Tools    []string  `json:"tools"` // programs to identify before anything else
@@ -102,6 +115,9 @@ type Config struct {
 	Limits   Limits    `json:"limits"`
 	World    World     `json:"world"`
 	Log      io.Writer `json:"-"` // what the steps print; nil discards
+
+	moved     string // the directory that World.Dir stands for, "" without one
+	onlyShims bool   // nothing is wanted but the files of the shims
 }
 
 // A Step is the argument list of one program; the program is looked up in the PATH of Config.Env.
@@ -121,7 +137,10 @@ type Report struct {
 }
 
 // UnavailableError says that no sandbox can be made on this machine.
-type UnavailableError struct{ Reasons []string }
+type UnavailableError struct {
+	Reasons []string
+	hint    string
+}
 
 func (e *UnavailableError) Error() string {
 	return "no sandbox works here: " + strings.Join(e.Reasons, "; ")
@@ -129,6 +148,9 @@ func (e *UnavailableError) Error() string {
 
 // Hint says what to do about it.
 func (e *UnavailableError) Hint() string {
+	if e.hint != "" {
+		return e.hint
+	}
 	return "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces), or install bubblewrap"
 }
 
@@ -160,9 +182,12 @@ func CheckPlace(at string) error {
 	return nil
 }
 
+// pinnedImage is an image reference that no one can point elsewhere: NAME@sha256:DIGEST.
+var pinnedImage = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
+
 // reserved are the directories of the sandbox that no source may be put in.
 var reserved = []string{
-	"/bin", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/tmp", "/usr",
+	"/bin", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", shimDir, "/sys", "/tmp", "/usr",
 }
 
 // CheckOutput says why a path cannot name an output, or nil: relative to the working directory, or absolute, and
@@ -183,9 +208,15 @@ func top(at string) string {
 
 // writable lists the directories that the build may write, sorted and without repetition.
 func (c *Config) writable() []string {
-	dirs := []string{WorkDir, "/home", "/tmp"}
+	dirs := []string{"/home", "/tmp"}
+	if c.moved != WorkDir {
+		dirs = append(dirs, WorkDir)
+	}
 	for _, s := range c.Sources {
-		dirs = append(dirs, top(s.At))
+		dirs = append(dirs, top(c.real(s.At)))
+	}
+	if c.moved != "" && path.Dir(c.moved) != "/" {
+		dirs = append(dirs, top(c.moved)) // for the link
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)
@@ -207,9 +238,12 @@ func (c *Config) check() error {
 		}
 	}
 	for _, d := range c.ToolDirs {
-		if !path.IsAbs(d) || path.Clean(d) != d || d == "/" || slices.Contains(c.writable(), top(d)) && top(d) != "/home" && top(d) != "/tmp" {
+		if !path.IsAbs(d) || path.Clean(d) != d || d == "/" || top(d) == shimDir || c.moved != "" && top(d) == top(c.moved) || slices.Contains(c.writable(), top(d)) && top(d) != "/home" && top(d) != "/tmp" {
 			return fmt.Errorf("sandbox: tool directory %q is not a clean absolute path apart from the sources", d)
 		}
+	}
+	if c.Image != "" && (c.Rootfs != nil || !pinnedImage.MatchString(c.Image)) {
+		return fmt.Errorf("sandbox: image %q: give it alone, as NAME@sha256:DIGEST", c.Image)
 	}
 	for i, s := range c.Steps {
 		if len(s) == 0 || s[0] == "" {
@@ -223,9 +257,15 @@ func (c *Config) check() error {
 type reply struct {
 	Setup  string `json:"setup,omitempty"`  // the stage could not be set
 	Failed string `json:"failed,omitempty"` // the build failed
+	Step   bool   `json:"step,omitempty"`   // it was a step that failed
 	Limit  string `json:"limit,omitempty"`  // the limit that stopped the build; Failed says how
 	Tools  []Tool `json:"tools,omitempty"`
 	Done   bool   `json:"done,omitempty"`
+
+	hint string // what to do about Setup
+
+	Shims    []shimFile `json:"shims,omitempty"` // of a run that was to make nothing else
+	ShimDirs []string   `json:"shim_dirs,omitempty"`
 }
 
 // maxLog bounds what one run may print: beyond it no one reads, and the log lies on the host's disk.
@@ -234,6 +274,9 @@ const maxLog = 64 << 20
 // Run runs the steps and copies the outputs to their files. An error is an *[UnavailableError], a *[FailedError], a
 // *[LimitError], the cause of ctx, or trouble of this machine; the files of outputs then hold nothing of use.
 func Run(ctx context.Context, c Config) (*Report, error) {
+	if err := c.settle(); err != nil {
+		return nil, err
+	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -244,11 +287,14 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	switch c.Backend {
 	case Auto, "":
 		backends = []Backend{Native, Bwrap}
-	case Native, Bwrap:
+	case Native, Bwrap, Podman, Docker:
 	default:
-		return nil, fmt.Errorf("sandbox: unknown back end %q: use auto, native or bwrap", c.Backend)
+		return nil, fmt.Errorf("sandbox: unknown back end %q: use auto, native, bwrap, podman or docker", c.Backend)
 	}
-	var reasons []string
+	if c.Image != "" && !c.Backend.container() {
+		return nil, &UnavailableError{[]string{"an image needs a container engine"}, "use --sandbox podman or --sandbox docker"}
+	}
+	var none UnavailableError
 	for _, b := range backends {
 		r, err := runOnce(ctx, &c, b)
 		if err != nil {
@@ -257,9 +303,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		if r.Setup == "" {
 			return &Report{Backend: b, Tools: r.Tools}, nil
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %s", b, r.Setup))
+		none.Reasons = append(none.Reasons, fmt.Sprintf("%s: %s", b, r.Setup))
+		none.hint = r.hint
 	}
-	return nil, &UnavailableError{Reasons: reasons}
+	return nil, &none
 }
 
 // runOnce runs with one back end. A reply with Setup set says that nothing has been run.
@@ -298,6 +345,9 @@ func runOnce(parent context.Context, c *Config, b Backend) (*reply, error) {
 	case r.Limit != "":
 		return nil, &LimitError{Limit: r.Limit, What: r.Failed, Tail: log.tail()}
 	case r.Failed != "":
+		if r.Step {
+			r.Failed += networkHint(log.last)
+		}
 		return nil, &FailedError{What: r.Failed, Tail: log.tail()}
 	}
 	return r, nil

@@ -27,8 +27,15 @@ import (
 const asUser = "ASSAY_TEST_AS_USER"
 
 func TestMain(m *testing.M) {
+	if code, ok := asEngine(); ok {
+		os.Exit(code)
+	}
 	if IsInit(os.Args) {
 		os.Exit(Init())
+	}
+	if attack := os.Getenv(intruder); attack != "" {
+		intrude(attack)
+		return
 	}
 	os.Exit(m.Run())
 }
@@ -94,6 +101,8 @@ type build struct {
 	toolDirs []string
 	tools    []string
 	steps    []Step
+	world    World
+	keep     *string // where the first output's file is said to lie
 }
 
 var defaults = Limits{Time: 60 * time.Second, Memory: 2 << 30, Output: 64 << 20, Processes: 64}
@@ -107,8 +116,11 @@ func (b build) runContext(t *testing.T, ctx context.Context) (*Report, map[strin
 	t.Helper()
 	var log bytes.Buffer
 	c := Config{
-		Backend: b.backend, Env: append([]string{"PATH=" + Path, "HOME=" + Home, "TZ=UTC"}, b.env...),
-		Limits: b.limits, Log: &log, ToolDirs: b.toolDirs, Tools: b.tools, Steps: b.steps, Epoch: 315532800,
+		Backend: b.backend, Env: append(slices.Clone(b.env), "HOME="+Home, "TZ=UTC"),
+		Limits: b.limits, Log: &log, ToolDirs: b.toolDirs, Tools: b.tools, Steps: b.steps, Epoch: 315532800, World: b.world,
+	}
+	if !strings.Contains(strings.Join(c.Env, "\n"), "PATH=") {
+		c.Env = append(c.Env, "PATH="+Path)
 	}
 	if b.script != "" {
 		c.Steps = append(c.Steps, Step{"/bin/sh", "-e", "-c", b.script})
@@ -118,7 +130,7 @@ func (b build) runContext(t *testing.T, ctx context.Context) (*Report, map[strin
 	}
 	dir := t.TempDir()
 	give := func(name string, content []byte) Input {
-		file := filepath.Join(dir, fmt.Sprintf("in%d", len(c.Sources)))
+		file := filepath.Join(dir, fmt.Sprintf("in%d-%s", len(c.Sources), name))
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -149,12 +161,18 @@ func (b build) runContext(t *testing.T, ctx context.Context) (*Report, map[strin
 		}
 		t.Cleanup(func() { f.Close() })
 		c.Outputs = append(c.Outputs, Output{name, f})
+		if b.keep != nil && i == 0 {
+			*b.keep = f.Name()
+		}
 	}
 	r, err := Run(ctx, c)
 	var none *UnavailableError
 	if errors.As(err, &none) {
 		if b.backend == Bwrap && strings.Contains(err.Error(), "not installed") {
 			t.Skip("bwrap is not installed")
+		}
+		if b.backend.container() {
+			t.Fatal(err)
 		}
 		t.Skip("SKIP-NAMESPACE: " + err.Error())
 	}
@@ -670,6 +688,14 @@ func TestRootfs(t *testing.T) {
 	}
 	if strings.Contains(out["out"], "/usr/bin/env") {
 		t.Error("the host's /usr is there")
+	}
+	// The login and the host name are those of the World, whatever the root file system says.
+	b.rootfs = tarOf(append(entries, entry{name: "etc/passwd", body: "who:x:1000:1:::\n"}, entry{name: "etc/hosts", link: "/../../passwd"})...)
+	b.world = World{User: "ci", Home: "/home/ci", HostName: "far"}
+	b.script = `{ read l; echo $l; } </etc/passwd >out; while read l; do echo $l; done </etc/hosts >>out; test -w ~ci && echo ~ci >>out`
+	_, out = b.must(t)
+	if want := "ci:x:1000:1000:build:/home/ci:/bin/sh\n127.0.0.1 localhost\n127.0.0.1 far\n/home/ci\n"; out["out"] != want {
+		t.Errorf("got %q, want %q", out["out"], want)
 	}
 	b.rootfs = []byte("not a tar file")
 	_, _, _, err = b.run(t)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,6 +26,7 @@ import (
 // it starts inherits the state of that thread. The first process keeps its own, which puts it out of the build's reach.
 type runner struct {
 	c    *Config
+	env  []string // of what it starts
 	null *os.File
 	jobs chan func()
 }
@@ -34,7 +36,7 @@ func newRunner(c *Config) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{c: c, null: null, jobs: make(chan func())}
+	r := &runner{c: c, env: c.Env, null: null, jobs: make(chan func())}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread is of no use for anything else
@@ -82,70 +84,74 @@ func renounce() error {
 	return nil
 }
 
-// run runs one program until it ends, then kills everything it left behind. What it prints goes to out. status is ""
-// for success and says otherwise how the program ended; an error says that it could not be started, or which limit
-// stopped it.
-func (r *runner) run(argv Step, out *os.File) (status string, err error) {
-	done := make(chan struct{})
-	r.jobs <- func() {
-		defer close(done)
-		status, err = r.runHere(argv, out)
-	}
-	<-done
-	return status, err
+// do runs a function on the runner's thread.
+func (r *runner) do(job func() error) error {
+	done := make(chan error)
+	r.jobs <- func() { done <- job() }
+	return <-done
 }
 
-func (r *runner) runHere(argv Step, out *os.File) (string, error) {
+// run runs one program until it ends, then kills everything it left behind. What it prints goes to out. An error says
+// that it could not be started, or which limit stopped it.
+func (r *runner) run(argv Step, out *os.File) (ws unix.WaitStatus, err error) {
+	err = r.do(func() (err error) {
+		ws, err = r.runHere(argv, out)
+		return err
+	})
+	return ws, err
+}
+
+func (r *runner) runHere(argv Step, out *os.File) (unix.WaitStatus, error) {
 	program, err := r.look(argv[0])
 	if err != nil {
-		return "", err
+		return 0, err
 	}
 	// Started stopped, so that its limits are set before its first instruction.
 	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
 		Dir:   r.c.Dir,
-		Env:   r.c.Env,
+		Env:   r.env,
 		Files: []uintptr{r.null.Fd(), out.Fd(), out.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Ptrace: true},
 	})
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", program, err)
+		return 0, fmt.Errorf("%s: %w", program, err)
 	}
 	defer r.reap()
 	var ws unix.WaitStatus
 	if _, err := wait(pid, &ws); err != nil {
-		return "", err
+		return 0, err
 	}
 	if !ws.Stopped() {
-		return "", fmt.Errorf("%s ended at its start: %s", program, describe(ws))
+		return 0, fmt.Errorf("%s ended at its start: %s", program, describe(ws))
 	}
-	for _, l := range r.rlimits() {
-		if err := lower(pid, l.resource, l.value); err != nil {
-			return "", fmt.Errorf("limiting %s: %w", program, err)
-		}
+	limited := make(chan error)
+	go func() { limited <- r.limit(pid) }() // on another thread: the filter of this one refuses it
+	if err := <-limited; err != nil {
+		return 0, fmt.Errorf("limiting %s: %w", program, err)
 	}
 	if err := unix.PtraceDetach(pid); err != nil {
-		return "", fmt.Errorf("releasing %s: %w", program, err)
+		return 0, fmt.Errorf("releasing %s: %w", program, err)
 	}
 	stop := make(chan struct{})
-	over := make(chan bool, 1)
-	go func() { over <- watchMemory(r.c.Limits.Memory, stop) }()
+	over := make(chan string, 1)
+	go func() { over <- r.watch(stop) }()
 	for {
 		ended, err := wait(-1, &ws)
 		if err != nil {
-			return "", err
+			return 0, err
 		}
 		if ended == pid && (ws.Exited() || ws.Signaled()) {
 			break
 		}
 	}
 	close(stop)
-	if <-over {
-		return "", &LimitError{Limit: "memory", What: fmt.Sprintf("the processes of %s held more memory than the limit of %d bytes", argv.short(), r.c.Limits.Memory)}
+	switch <-over {
+	case "memory":
+		return 0, &LimitError{Limit: "memory", What: fmt.Sprintf("the processes of %s held more memory than the limit of %d bytes", argv.short(), r.c.Limits.Memory)}
+	case "output":
+		return 0, &LimitError{Limit: "output", What: fmt.Sprintf("%s wrote more than the limit of %d bytes or %d files", argv.short(), r.c.Limits.Output, r.c.Limits.files())}
 	}
-	if ws.Exited() && ws.ExitStatus() == 0 {
-		return "", nil
-	}
-	return describe(ws), nil
+	return ws, nil
 }
 
 type rlimit struct {
@@ -158,12 +164,22 @@ func (r *runner) rlimits() []rlimit {
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_AS, uint64(r.c.Limits.Memory)},
 		{unix.RLIMIT_FSIZE, uint64(r.c.Limits.Output)},
-		{unix.RLIMIT_NPROC, uint64(r.c.Limits.Processes + ownThreads())},
+		{unix.RLIMIT_NPROC, r.c.processLimit()},
 		{unix.RLIMIT_NOFILE, 4096},
 		{unix.RLIMIT_MEMLOCK, 64 << 10},
 		{unix.RLIMIT_MSGQUEUE, 0},
 		{unix.RLIMIT_SIGPENDING, 4096},
 	}
+}
+
+// limit sets the limits of a process.
+func (r *runner) limit(pid int) error {
+	for _, l := range r.rlimits() {
+		if err := lower(pid, l.resource, l.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ownThreads counts the threads of the first process, which the kernel counts among those of the user.
@@ -204,30 +220,55 @@ func wait(pid int, ws *unix.WaitStatus) (int, error) {
 	}
 }
 
+// describe says how a program ended, "" for success.
 func describe(ws unix.WaitStatus) string {
+	if ws.Exited() && ws.ExitStatus() == 0 {
+		return ""
+	}
 	if ws.Signaled() {
 		return fmt.Sprintf("killed by signal %d (%s)", int(ws.Signal()), unix.SignalName(ws.Signal()))
 	}
 	return fmt.Sprintf("exit code %d", ws.ExitStatus())
 }
 
-// watchMemory looks at the resident memory of all processes but the first until stop is closed, and kills them when
-// together they hold more than limit bytes. It reports whether it did.
-func watchMemory(limit int64, stop <-chan struct{}) bool {
+// watch looks at the resident memory of all processes but the first, and at what they have written, until stop is
+// closed, and kills them when together they go beyond a limit. It returns the name of that limit, or "".
+func (r *runner) watch(stop <-chan struct{}) (over string) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	over := false
 	for {
 		select {
 		case <-stop:
 			return over
 		case <-tick.C:
-			if resident() > limit {
-				over = true
-				unix.Kill(-1, unix.SIGKILL)
+			switch bytes, files := r.c.written(); {
+			case resident() > r.c.Limits.Memory:
+				over = "memory"
+			case bytes > r.c.Limits.Output || files > r.c.Limits.files():
+				over = "output"
+			default:
+				continue
 			}
+			unix.Kill(-1, unix.SIGKILL)
 		}
 	}
+}
+
+// written sums the bytes and files of everything that the build can write. One file system bounds them in the native
+// stage; elsewhere each directory is one of its own.
+func (c *Config) written() (bytes, files int64) {
+	var seen []uint64
+	for _, dir := range append(c.writable(), "/dev/shm") {
+		var info unix.Stat_t
+		var fs unix.Statfs_t
+		if unix.Stat(dir, &info) != nil || slices.Contains(seen, uint64(info.Dev)) || unix.Statfs(dir, &fs) != nil || fs.Type != unix.TMPFS_MAGIC {
+			continue
+		}
+		seen = append(seen, uint64(info.Dev))
+		bytes += int64(fs.Blocks-fs.Bfree) * int64(fs.Bsize)
+		files += int64(fs.Files - fs.Ffree)
+	}
+	return bytes, files
 }
 
 // resident sums the pages of all processes but the first, in bytes: proc(5), /proc/PID/statm, field 2. Shared pages
@@ -266,16 +307,24 @@ func (r *runner) look(name string) (string, error) {
 			continue
 		}
 		file := path.Join(dir, name)
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+		if info, err := os.Stat(file); err == nil && executable(info) {
 			return file, nil
 		}
 	}
 	return "", fmt.Errorf("%s is not in the PATH of the sandbox (%s)", name, r.getenv("PATH"))
 }
 
+// setenv gives what is started from now on a variable.
+func (r *runner) setenv(name, value string) {
+	r.env = slices.DeleteFunc(slices.Clone(r.env), func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	r.env = append(r.env, name+"="+value)
+}
+
+func executable(info os.FileInfo) bool { return info.Mode().IsRegular() && info.Mode()&0o111 != 0 }
+
 // getenv returns the last value of a name: the one that counts.
 func (r *runner) getenv(name string) (value string) {
-	for _, v := range r.c.Env {
+	for _, v := range r.env {
 		if n, rest, _ := strings.Cut(v, "="); n == name {
 			value = rest
 		}
@@ -314,22 +363,28 @@ func (r *runner) identify(name string) (Tool, error) {
 	return t, nil
 }
 
-// firstLine runs a program and returns the first line that it prints; ok says that it ended well.
-func (r *runner) firstLine(argv Step) (line string, ok bool, err error) {
+// capture runs a program and returns the first bytes that it prints, at most limit.
+func (r *runner) capture(argv Step, limit int64) ([]byte, unix.WaitStatus, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
-		return "", false, err
+		return nil, 0, err
 	}
 	defer read.Close()
 	text := make(chan []byte, 1)
 	go func() {
-		first, _ := io.ReadAll(io.LimitReader(read, maxVersion))
+		first, _ := io.ReadAll(io.LimitReader(read, limit))
 		io.Copy(io.Discard, read)
 		text <- first
 	}()
-	status, err := r.run(argv, write)
+	ws, err := r.run(argv, write)
 	write.Close()
-	first, _, _ := bytes.Cut(<-text, []byte("\n"))
+	return <-text, ws, err
+}
+
+// firstLine runs a program and returns the first line that it prints; ok says that it ended well.
+func (r *runner) firstLine(argv Step) (line string, ok bool, err error) {
+	text, ws, err := r.capture(argv, maxVersion)
+	first, _, _ := bytes.Cut(text, []byte("\n"))
 	var limit *LimitError
 	if errors.As(err, &limit) {
 		return "", false, err
@@ -340,5 +395,5 @@ func (r *runner) firstLine(argv Step) (line string, ok bool, err error) {
 		}
 		return c
 	}, strings.ToValidUTF8(string(first), "?"))
-	return line, err == nil && status == "", nil
+	return line, err == nil && describe(ws) == "", nil
 }

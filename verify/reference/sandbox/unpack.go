@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"strings"
@@ -58,6 +59,19 @@ func unpackAny(root *os.Root, name string, r io.Reader, mtime time.Time, rootfs 
 		return err
 	}
 	return setTime(root, name, mtime)
+}
+
+// isArchive reports whether unpackAny would make a directory of a file.
+func isArchive(f *os.File) bool {
+	if f == nil {
+		return false
+	}
+	plain, err := decompress(bufio.NewReader(io.NewSectionReader(f, 0, math.MaxInt64)))
+	if err != nil {
+		return false
+	}
+	head, _ := plain.Peek(512)
+	return isTar(head)
 }
 
 // decompress recognises gzip (RFC 1952), bzip2 and xz by their magic; anything else is handed on as it is.

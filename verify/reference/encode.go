@@ -1,0 +1,141 @@
+package reference
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/assaylab/assay/verify/reference/sandbox"
+)
+
+// Encode writes a recipe, with comments at its head, one a line. What LoadRecipe reads of it is r again: its sources by
+// kind, name and pin, the whole of Env, and what is not zero of the rest. Where a value is [FillIn], whoever uses the
+// recipe must write one first. Comments may hold anything: what is no plain text in them is quoted.
+func (r *Recipe) Encode(head []string) []byte {
+	var b bytes.Buffer
+	for _, line := range head {
+		b.WriteString(comment(line))
+	}
+	b.WriteString("version: 1\nsources:\n")
+	for i := range r.Sources {
+		fmt.Fprintf(&b, "  - {%s}\n", r.Sources[i].encode())
+	}
+	switch t := &r.Toolchain; {
+	case t.Rootfs == nil:
+		fmt.Fprintf(&b, "toolchain: {host: %s}\n", list(t.Host))
+	case t.Tools == nil:
+		fmt.Fprintf(&b, "toolchain: {rootfs: {%s}}\n", t.Rootfs.encode())
+	default:
+		fmt.Fprintf(&b, "toolchain: {rootfs: {%s}, tools: %s}\n", t.Rootfs.encode(), list(t.Tools))
+	}
+	if len(r.Env) > 0 {
+		b.WriteString("env:\n")
+		for _, v := range r.Env {
+			name, value, _ := strings.Cut(v, "=")
+			fmt.Fprintf(&b, "  %s: %s\n", name, quoted(value))
+		}
+	}
+	b.WriteString("steps:\n")
+	for _, s := range r.Steps {
+		b.WriteString(encodeStep(s))
+	}
+	b.WriteString("outputs:\n")
+	for _, o := range r.Outputs {
+		symbols := ""
+		if o.Symbols != "" {
+			symbols = ", symbols: " + quoted(o.Symbols)
+		}
+		fmt.Fprintf(&b, "  - {path: %s%s}\n", quoted(o.Path), symbols)
+	}
+	if r.Builds != 0 {
+		fmt.Fprintf(&b, "builds: %d\n", r.Builds)
+	}
+	if l := r.Limits; l != (sandbox.Limits{}) {
+		fmt.Fprintf(&b, "limits: {time: %s, memory: %d, output: %d, processes: %d}\n", l.Time, l.Memory, l.Output, l.Processes)
+	}
+	if len(r.Vary) > 0 {
+		fmt.Fprintf(&b, "vary: %s\n", list(r.Vary))
+	}
+	if r.Replay != 0 {
+		fmt.Fprintf(&b, "replay: {max_rebuilds: %d}\n", r.Replay)
+	}
+	return b.Bytes()
+}
+
+// encode writes the keys of a source.
+func (s *Source) encode() string {
+	keys := []string{s.Kind + ": " + quoted(s.Name)}
+	add := func(key, value string) {
+		if value != "" {
+			keys = append(keys, key+": "+quoted(value))
+		}
+	}
+	switch s.Kind {
+	case SourceGit:
+		add("commit", s.Pin)
+		add("sha256", s.SHA256)
+	case SourceOCI:
+		keys[0] = s.Kind + ": " + quoted(s.Name+"@"+s.Pin)
+		add("sha256", s.SHA256)
+	case SourceDebian:
+		add("version", s.Version)
+		add("sha256", s.Pin)
+	default:
+		add("sha256", s.Pin)
+	}
+	add("at", s.At)
+	if s.Trust {
+		keys = append(keys, "trust: true")
+	}
+	if s.Kind != SourceGit {
+		add("revision", s.Revision)
+	}
+	return strings.Join(keys, ", ")
+}
+
+func list(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = quoted(w)
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+// script is how a step of sh: is run.
+var script = sandbox.Step{"/bin/sh", "-e", "-c"}
+
+func encodeStep(s sandbox.Step) string {
+	if len(s) != len(script)+1 || !slices.Equal(s[:len(script)], script) {
+		return "  - " + list(s) + "\n"
+	}
+	text := s[len(script)]
+	if !plainBlock(text) {
+		return "  - sh: " + quoted(text) + "\n"
+	}
+	return "  - sh: |\n      " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n      ") + "\n"
+}
+
+// plainBlock says whether a text reads the same as a YAML block: ASCII, every line with something on it and nothing
+// invisible at either end, so that no rule on indentation matters.
+func plainBlock(text string) bool {
+	body, ok := strings.CutSuffix(text, "\n")
+	for line := range strings.SplitSeq(body, "\n") {
+		ok = ok && line != "" && strings.TrimSpace(line) == line &&
+			!strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c > '~' })
+	}
+	return ok
+}
+
+// comment writes a line that no reader takes for a key.
+func comment(line string) string {
+	if line == "" {
+		return "#\n"
+	}
+	if strings.ContainsFunc(line, func(c rune) bool {
+		return c < ' ' || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffd
+	}) {
+		line = quoted(line)
+	}
+	return "# " + line + "\n"
+}
