@@ -102,6 +102,9 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 		} else if near != nil {
 			out, ref = near.outcome, near.ref
 		}
+		if err := built.state(o.WorkDir, o.Version); err != nil {
+			return nil, err
+		}
 		out.Report.Reference.Origin = ref.Origin
 		if out.Report.Reference.SHA256 == "" { // a limit stopped the comparison
 			out.Report.Reference.SHA256 = ref.Origin.SHA256

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/assaylab/assay/diff/ledger"
 	"github.com/assaylab/assay/verify/counterfactual"
 	"github.com/assaylab/assay/verify/reference"
+	"github.com/assaylab/assay/verify/reference/derive"
 )
 
 // rebuildDir is the folder of evidence that holds what builds made.
@@ -28,7 +30,27 @@ func inertDir(n int) string  { return filepath.Join(rebuildDir, fmt.Sprintf("ine
 type built struct {
 	builder *reference.Builder
 	recipe  *reference.Recipe
-	result  *reference.Result
+	result  *reference.Result // of the plain builds, then of the nearest
+}
+
+// ProvenanceFile is the file of evidence that states what was rebuilt: an in-toto
+// statement with SLSA provenance, see package statement.
+const ProvenanceFile = "provenance.json"
+
+// state writes what was rebuilt into a folder.
+func (b *built) state(dir, version string) error {
+	if b == nil {
+		return nil
+	}
+	s, err := derive.State(b.recipe, b.result, cmp.Or(version, "unknown"))
+	if err != nil {
+		return fmt.Errorf("stating what was rebuilt: %w", err)
+	}
+	text, err := s.Encode()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, ProvenanceFile), text, 0o644)
 }
 
 func (b *built) close() {
@@ -76,7 +98,8 @@ func (b *built) nearer(ctx context.Context, d *Delivery, plain *Outcome, dep *Im
 	if answer.Build == nil {
 		return nil, nil
 	}
-	ref, err := b.result.Of(answer.Build, output)
+	made := b.result.As(answer.Build)
+	ref, err := made.Reference(d.Reference.Output)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +113,15 @@ func (b *built) nearer(ctx context.Context, d *Delivery, plain *Outcome, dep *Im
 		if in.Build.Name != fmt.Sprintf("inert-%d", i+1) {
 			return nil, fmt.Errorf("the build %s is out of order", in.Build.Name)
 		}
-		made := in.Build.Outputs[output]
+		file := in.Build.Outputs[output]
 		sum, err := in.Ledger.Encode(io.Discard)
 		if err != nil {
 			return nil, err
 		}
-		replay.Inert = append(replay.Inert, InertBuild{Values: in.Values, Size: made.Size, SHA256: made.SHA256, Ledger: hex.EncodeToString(sum[:])})
+		replay.Inert = append(replay.Inert, InertBuild{Values: in.Values, Size: file.Size, SHA256: file.SHA256, Ledger: hex.EncodeToString(sum[:])})
 		out.Inert = append(out.Inert, in.Ledger)
 	}
+	b.result = made
 	return &nearest{ref, out}, nil
 }
 

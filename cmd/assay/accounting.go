@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/reference"
+	"github.com/assaylab/assay/verify/reference/derive"
 	"github.com/assaylab/assay/verify/signature"
 	"github.com/assaylab/assay/verify/statement"
 )
@@ -49,6 +51,42 @@ func stateEvidence(dir string) (*statement.Statement, error) {
 		return nil, fmt.Errorf("%w: %s: %w", verify.ErrEvidence, verify.ReportFile, err)
 	}
 	return s, nil
+}
+
+// rebuiltEvidence reads the statement of an evidence folder, whose digests hold, of
+// what was rebuilt: of the reference that the report is about.
+func rebuiltEvidence(dir string) (*statement.Statement, error) {
+	if err := verify.CheckSums(dir); err != nil {
+		return nil, err
+	}
+	r, err := verify.ReadReport(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify.CheckReport(dir, r); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(r.Reference.Origin)
+	if err != nil {
+		return nil, err
+	}
+	var origin reference.Origin
+	if err := json.Unmarshal(text, &origin); err != nil || origin.Build == nil {
+		return nil, &usageError{errors.New("the reference of this evidence was not rebuilt, so nothing states how"), "leave --provenance out"}
+	}
+	s, err := statement.ReadFile(filepath.Join(dir, verify.ProvenanceFile))
+	if err != nil {
+		return nil, err
+	}
+	if err := derive.Agrees(s, origin.Build); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", verify.ErrEvidence, verify.ProvenanceFile, err)
+	}
+	for _, subject := range s.Subject {
+		if subject.Name == r.Reference.Name && subject.Digest["sha256"] == r.Reference.SHA256 {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s is not of the report's reference", verify.ErrEvidence, verify.ProvenanceFile)
 }
 
 // accounting puts a report, and the digests of what is stored with it, into the

@@ -21,14 +21,7 @@ func (ff *fetchFlags) add(f *pflag.FlagSet) {
 // fetcher returns what opens the cache, once something is to be fetched.
 func (ff *fetchFlags) fetcher(say func(string)) func() (*fetch.Fetcher, error) {
 	return func() (*fetch.Fetcher, error) {
-		dir := ff.cache
-		if dir == "" {
-			var err error
-			if dir, err = fetch.DefaultDir(); err != nil {
-				return nil, err
-			}
-		}
-		c, err := fetch.Open(dir)
+		c, err := fetch.Open(ff.cache)
 		if err != nil {
 			return nil, err
 		}

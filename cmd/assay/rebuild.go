@@ -10,6 +10,7 @@ import (
 
 	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/reference"
+	"github.com/assaylab/assay/verify/reference/derive"
 	"github.com/assaylab/assay/verify/report"
 )
 
@@ -33,6 +34,7 @@ func (p *program) rebuildCommand() *cobra.Command {
 		set    []string
 
 		fetching fetchFlags
+		recipes  recipeFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "rebuild RECIPE.yaml",
@@ -50,11 +52,24 @@ build stay in DIR.
   builds: 2
   limits: {time: 10m, memory: 4GiB, output: 1GiB, processes: 512}
 
+A source lies beside the recipe (path), or is fetched (url, git and commit, oci,
+debian and version); each is pinned by a digest, and comes from the cache unless
+--network allows more. vary lists what the builds after the first differ in (time,
+timezone, host, user, path, locale, umask, cpus, fileorder, home, environment);
+where they disagree, further builds find what is to blame. With --out, or in the
+evidence of assay check, ` + verify.ProvenanceFile + ` states what was built of what
+(SLSA provenance; assay sign --provenance signs it).
+
+` + recipeHelp + `
+
 Exit codes: 0 the builds agree; 1 they disagree, or a source is not the pinned
 one; 2 trouble; 3 the build failed or a limit stopped it`,
-		Args: arity(1),
+		Args: recipes.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.known(cmd); err != nil {
+				return err
+			}
+			if done, err := p.writeRecipe(cmd.Context(), &recipes, args, p.say(&output)); done || err != nil {
 				return err
 			}
 			back, err := box.choice(cmd)
@@ -62,6 +77,10 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 				return err
 			}
 			recipe, err := reference.LoadRecipe(args[0])
+			if err != nil {
+				return err
+			}
+			lock, err := recipes.lockOf(args[0], recipe)
 			if err != nil {
 				return err
 			}
@@ -95,8 +114,15 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 			if err := verify.NameSections(cmd.Context(), res, verify.Options{Version: version}); err != nil {
 				return err
 			}
+			if err := recipes.hold(lock, args[0], recipe, res, p.say(&output)); err != nil {
+				return err
+			}
 			if !res.Agree() {
 				p.code = verify.ExitRejected
+			} else if dir != "" {
+				if err := stateRebuild(out, recipe, res); err != nil {
+					return err
+				}
 			}
 			if output.quiet {
 				return nil
@@ -134,5 +160,19 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 	f.StringArrayVar(&set, "set", nil, "FACTOR=VALUE or version:TOOL=VALUE: build with this in place of what the recipe says (repeatable)")
 	box.add(f)
 	fetching.add(f)
+	recipes.add(f)
 	return cmd
+}
+
+// stateRebuild writes what was rebuilt into a folder.
+func stateRebuild(dir string, recipe *reference.Recipe, res *reference.Result) error {
+	s, err := derive.State(recipe, res, version)
+	if err != nil {
+		return err
+	}
+	b, err := s.Encode()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, verify.ProvenanceFile), b, 0o644)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -9,19 +10,26 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/assaylab/assay/verify"
 	"github.com/assaylab/assay/verify/reference"
 	"github.com/assaylab/assay/verify/reference/derive"
+	"github.com/assaylab/assay/verify/report"
+	"github.com/assaylab/assay/verify/signature"
 )
 
 // recipeFlags are what rebuild does besides building: it writes recipes, and locks.
 type recipeFlags struct {
 	start, lock, locked    bool
 	buildinfo, dsc, status string
+
+	provenance, subject string
+	signed              signature.Request // the question that provenance answers
 }
 
 const recipeHelp = `--init writes a recipe to begin with, in which every key has a comment: recipe.yaml
@@ -31,6 +39,10 @@ It replaces no file.
 --from-buildinfo prints the recipe of a build that a Debian .buildinfo records, with
 comments on what could not be taken over, and builds nothing.
 
+--from-provenance prints the recipe of a build that a signed SLSA provenance states.
+--subject is what was built, and --key, or an identity with --issuer and
+--trusted-root, says whose word is taken; see assay verify. It builds nothing.
+
 --lock writes RECIPE.lock.yaml after the build: the digest of every source, and
 version and digest of every tool. --locked demands that recipe, sources and tools
 are those of the lock. With a lock and neither flag, tools that differ are named.`
@@ -38,6 +50,13 @@ are those of the lock. With a lock and neither flag, tools that differ are named
 func (r *recipeFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.start, "init", false, "write a commented recipe to begin with; the argument is a folder, a file to write, or an archive")
 	f.Var(&text{&r.buildinfo, "FILE"}, "from-buildinfo", "print the recipe of the build that this Debian .buildinfo records")
+	f.Var(&text{&r.provenance, "FILE"}, "from-provenance", "print the recipe of the build that this signed SLSA provenance states (a bundle)")
+	f.Var(&text{&r.subject, "FILE"}, "subject", "what the provenance is of: a file, or sha256:HEX")
+	for _, o := range signature.Options() {
+		if slices.Contains([]string{"key", "identity", "identity-regexp", "issuer", "issuer-regexp", "trusted-root"}, o.Name) {
+			f.VarPF(&option{o: o, req: &r.signed}, o.Name, "", o.Usage)
+		}
+	}
 	f.Var(&text{&r.dsc, "HEX"}, "dsc", "sha256 of the .dsc, for a .buildinfo that lists none")
 	f.Var(&text{&r.status, "FILE"}, "dpkg-status", "hold the packages of the .buildinfo against this database (default: this machine's, where it has one)")
 	f.BoolVar(&r.lock, "lock", false, "write what the recipe came to into RECIPE.lock.yaml")
@@ -47,13 +66,15 @@ func (r *recipeFlags) add(f *pflag.FlagSet) {
 // args demands a recipe, but for what writes one.
 func (r *recipeFlags) args(cmd *cobra.Command, args []string) error {
 	switch {
-	case r.start && r.buildinfo != "":
-		return misuse(cmd, "--init and --from-buildinfo each write a recipe: give one of them")
+	case r.start && r.buildinfo != "", r.start && r.provenance != "", r.buildinfo != "" && r.provenance != "":
+		return misuse(cmd, "--init, --from-buildinfo and --from-provenance each write a recipe: give one of them")
+	case (r.provenance == "") != (r.subject == ""):
+		return misuse(cmd, "--from-provenance and --subject go together: a signature over nothing shows nothing")
 	case r.lock && r.locked:
 		return misuse(cmd, "--lock writes the lock, --locked demands it: give one of them")
 	case r.start && len(args) == 0:
 		return nil
-	case r.buildinfo != "":
+	case r.buildinfo != "", r.provenance != "":
 		return arity(0)(cmd, args)
 	case r.dsc != "" || r.status != "":
 		return misuse(cmd, "--dsc and --dpkg-status are for --from-buildinfo")
@@ -62,7 +83,7 @@ func (r *recipeFlags) args(cmd *cobra.Command, args []string) error {
 }
 
 // writeRecipe does what needs no build; done is false where there is one to make.
-func (p *program) writeRecipe(r *recipeFlags, args []string, say func(string)) (done bool, err error) {
+func (p *program) writeRecipe(ctx context.Context, r *recipeFlags, args []string, say func(string)) (done bool, err error) {
 	switch {
 	case r.start:
 		at := "."
@@ -72,8 +93,40 @@ func (p *program) writeRecipe(r *recipeFlags, args []string, say func(string)) (
 		return true, p.startRecipe(at, say)
 	case r.buildinfo != "":
 		return true, p.recipeOfBuildinfo(r, say)
+	case r.provenance != "":
+		return true, p.recipeOfProvenance(ctx, r, say)
 	}
 	return false, nil
+}
+
+// recipeOfProvenance takes only the word of who is trusted: a signature that does not
+// hold gives no recipe.
+func (p *program) recipeOfProvenance(ctx context.Context, r *recipeFlags, say func(string)) error {
+	req := r.signed
+	req.Bundle = r.provenance
+	var err error
+	if req.Artifact, err = signature.ParseArtifact(r.subject); err != nil {
+		return err
+	}
+	res, err := signature.Verify(ctx, req)
+	if err != nil {
+		return err
+	}
+	if !res.OK || res.Statement == nil {
+		var b bytes.Buffer
+		report.Signature(&b, &res)
+		if _, err := p.stderr.Write(b.Bytes()); err != nil {
+			return err
+		}
+		say("no recipe: what a signature says that does not hold is nobody's word")
+		p.code = verify.ExitRejected
+		return nil
+	}
+	d, err := derive.FromStatement(res.Statement)
+	if err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(r.provenance), err)
+	}
+	return p.printRecipe(d, say)
 }
 
 // startRecipe writes a recipe to begin with.
@@ -171,10 +224,10 @@ func (p *program) printRecipe(d *derive.Derived, say func(string)) error {
 		return err
 	}
 	for _, line := range d.Unmapped {
-		say("not in the recipe: " + line)
+		say(report.Clean("not in the recipe: " + line))
 	}
 	for _, s := range d.Set {
-		say("rebuild with --set " + s.String())
+		say(report.Clean("rebuild with --set " + derive.Shell(s.String())))
 	}
 	say(next(d.Recipe, "RECIPE.yaml"))
 	return nil
@@ -222,7 +275,7 @@ func (r *recipeFlags) hold(l *reference.Lock, file string, recipe *reference.Rec
 			say(fmt.Sprintf("note: the recipe is not the one that %s was written for", filepath.Base(reference.LockName(file))))
 		}
 		for _, line := range l.Differences(res.Build.Tools) {
-			say("note: " + line)
+			say(report.Clean("note: " + line))
 		}
 	}
 	return nil

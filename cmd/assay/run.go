@@ -107,6 +107,7 @@ func (p *program) fail(err error) int {
 	var offline *fetch.OfflineError
 	var unpinned *fetch.UnpinnedError
 	var other *fetch.MismatchError
+	var lock *reference.LockError
 	switch {
 	case errors.As(err, &limit):
 		code, hint = verify.ExitUndecided, "raise the limit with the flag of its name, see --help"
@@ -138,6 +139,8 @@ func (p *program) fail(err error) int {
 		hint = offline.Hint()
 	case errors.As(err, &unpinned):
 		hint = unpinned.Hint()
+	case errors.As(err, &lock):
+		code, hint = verify.ExitUndecided, lock.Hint()
 	case errors.As(err, &none):
 		code, hint = verify.ExitUndecided, none.Hint()
 	case reference.Undecided(err):
@@ -210,7 +213,7 @@ verdict with evidence that a second party can recheck.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%v", err) })
 	root.AddCommand(
 		p.diffCommand(), p.checkCommand(), p.verifyCommand(), p.rebuildCommand(), p.inspectCommand(),
-		p.recheckCommand(), p.signCommand(), p.trustCommand(), p.formatsCommand(), p.rulesCommand(), p.versionCommand(),
+		p.recheckCommand(), p.signCommand(), p.trustCommand(), p.fetchCommand(), p.cacheCommand(), p.formatsCommand(), p.rulesCommand(), p.versionCommand(),
 	)
 	return root
 }

@@ -29,8 +29,10 @@ EVIDENCE is a folder that --evidence made. Its digests must hold, and the
 statement names them, so that it stands for the whole folder. Its report must be
 what its ledger gives and must not contradict itself; that the ledger is true of
 the images is not looked at here: replay evidence of others with assay recheck
-before you sign it. STATEMENT is a file with such a byte-accounting statement, as
-from --statement-only; it is taken at its word as far as it does not contradict
+before you sign it. With --provenance the statement is the one in the evidence of
+what was rebuilt of what (SLSA provenance), which must be the report's reference.
+STATEMENT is a file with either statement, as from --statement-only or
+assay rebuild --out; it is taken at its word as far as it does not contradict
 itself. Nothing else is signed, and nothing is fetched or published.
 
 The key is a file: a private key that cosign generate-key-pair made, or one in
@@ -56,6 +58,7 @@ Exit codes: 0 signed, whatever the verdict; 1 the evidence does not hold; 2 trou
 type signFlags struct {
 	key, out, format, passphrase string
 	statementOnly, quiet         bool
+	provenance                   bool
 }
 
 func (p *program) signCommand() *cobra.Command {
@@ -79,6 +82,7 @@ func (p *program) signCommand() *cobra.Command {
 	f.Var(&text{&o.passphrase, "FILE"}, "passphrase-file", "file with the passphrase of the key")
 	f.Var(&text{&o.out, "FILE"}, "out", "write to this new file (default: standard output)")
 	f.StringVar(&o.format, "format", "bundle", "bundle or dsse")
+	f.BoolVar(&o.provenance, "provenance", false, "sign the provenance of the rebuild that the evidence holds, in place of its account of bytes")
 	f.BoolVar(&o.statementOnly, "statement-only", false, "print the statement, do not sign it")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but the result and errors")
 	return cmd
@@ -103,9 +107,14 @@ func (p *program) sign(cmd *cobra.Command, input string, o *signFlags) error {
 		}
 	}
 	var s *statement.Statement
-	if fi.IsDir() {
+	switch {
+	case o.provenance && !fi.IsDir():
+		return misuse(cmd, "--provenance goes with EVIDENCE: a statement in a file is signed as it is")
+	case o.provenance:
+		s, err = rebuiltEvidence(input)
+	case fi.IsDir():
 		s, err = stateEvidence(input)
-	} else {
+	default:
 		s, err = statement.ReadFile(input)
 	}
 	if err != nil {

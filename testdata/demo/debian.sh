@@ -2,17 +2,17 @@
 # files of the archive, and their digests. It is sourced; the caller sets
 #
 #   work     the folder to work in
-#   needed   commands and their packages, COMMAND:PACKAGE
+#   needed   commands, or paths of files, and their packages, COMMAND:PACKAGE
 #   say      a function that prints lines
 #   die      a function that prints an error and ends the program
 #
 # shellcheck shell=bash disable=SC2154
 
-# missing prints the packages of $needed whose command is not there.
+# missing prints the packages of $needed whose command or file is not there.
 missing() {
 	local entry
 	for entry in "${needed[@]}"; do
-		command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
+		[[ -e ${entry%%:*} ]] || command -v "${entry%%:*}" >/dev/null || echo "${entry#*:}"
 	done
 }
 
@@ -101,31 +101,44 @@ private_apt() {
 	echo "$apt/apt.conf"
 }
 
-# fetch PACKAGE…: brings the delivered .debs and the sources of their versions into
-# $work/download, with SHA256SUMS, what the archive's signed index says of them.
+# fetch PACKAGE…: brings the archive's index, the delivered .debs and the sources of their
+# versions into $work/download, with SHA256SUMS, what the signed index says of them.
 fetch() {
-	local name deb source
 	local -x APT_CONFIG
 	APT_CONFIG=$(private_apt)
 	mkdir "$work/download"
-	apt-get -q update || return 1
+	apt-get -q update && fetch_delivered "$@" && fetch_sources "$@"
+}
+
+# fetch_delivered PACKAGE…: brings the .debs, after fetch has brought the index.
+fetch_delivered() {
+	local name deb
+	local -x APT_CONFIG
+	APT_CONFIG=$(private_apt)
 	for name; do
 		(cd "$work/download" && apt-get -q download "$name") || return 1
 		# The archive's own name of a file leaves the epoch of its version out.
 		for deb in "$work/download/$name"_*%3a*.deb; do
 			if [[ -e $deb ]]; then mv "$deb" "$work/download/${name}_${deb##*%3a}"; fi
 		done
+		apt-cache show "$name" | awk '
+			/^Filename:/ { sub(/.*\//, ""); name = $0 }
+			/^SHA256:/ { sum = $2 }
+			/^$/ { print sum "  " name }' >>"$work/download/SHA256SUMS"
+	done
+}
+
+# fetch_sources PACKAGE…: brings the sources that delivered .debs name.
+fetch_sources() {
+	local name source
+	local -x APT_CONFIG
+	APT_CONFIG=$(private_apt)
+	for name; do
 		source=$(dpkg-deb --show --showformat="\${source:Package} \${source:Version}" "$(delivered "$name")")
 		(cd "$work/download" && apt-get -q source --download-only "${source/ /=}") || return 1
-		{
-			apt-cache show "$name" | awk '
-				/^Filename:/ { sub(/.*\//, ""); name = $0 }
-				/^SHA256:/ { sum = $2 }
-				/^$/ { print sum "  " name }'
-			apt-cache showsrc --only-source "${source% *}" | awk '
-				/^[^ ]/ { sums = $1 == "Checksums-Sha256:"; next }
-				sums { print $1 "  " $3 }'
-		} >>"$work/download/SHA256SUMS"
+		apt-cache showsrc --only-source "${source% *}" | awk '
+			/^[^ ]/ { sums = $1 == "Checksums-Sha256:"; next }
+			sums { print $1 "  " $3 }' >>"$work/download/SHA256SUMS"
 	done
 }
 

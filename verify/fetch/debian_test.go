@@ -95,6 +95,10 @@ func TestDebian(t *testing.T) {
 		"sources.list.d/other.sources":    "Types: deb\nURIs: http://other.example\nSuites: nodistro\nComponents: main\nSigned-By: /usr/share/keyrings/other.gpg\n",
 		"sources.list.d/ignored.disabled": "deb http://ignored.example/debian bookworm main\n",
 	})
+	archives, err := debianArchives(apt, "")
+	if got, want := fmt.Sprint(archives), fmt.Sprintf("[{%s [bookworm] [main]} {%s [bookworm bookworm-updates] [main]}]", liar.url, m.url); err != nil || got != want {
+		t.Errorf("apt has %s, %v, want %s", got, err, want)
+	}
 	req.Mirror, req.MaxSize = "", DefaultMaxSize
 	fresh := testFetcher(t)
 	b, err := fresh.debianFrom(t.Context(), req, apt, "/nonexistent")
@@ -251,7 +255,7 @@ func TestDebianVouched(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.files["/debian/dists/bookworm/main/source/Sources.xz"] = z.String()
-		release := fmt.Sprintf("Origin: Debian\nMD5Sum:\n 0 1 main/source/Sources.xz\nSHA256:\n %s %d main/source/Sources.xz\n", shaOf(z.String()), z.Len())
+		release := fmt.Sprintf("Origin: Debian\nOther:\n %s 1 main/source/Sources.xz\nSHA256:\n %s %d main/source/Sources.xz\n", shaOf("y"), shaOf(z.String()), z.Len())
 		m.files["/debian/dists/bookworm/InRelease"] = gpg(release, "--passphrase", "", "--local-user", "archive@example.com", "--clearsign")
 	}
 	ask := func(key string) string {

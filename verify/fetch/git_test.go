@@ -432,7 +432,7 @@ func TestGitHostile(t *testing.T) {
 			commit := commitOf(c.objects[len(c.objects)-1])
 			pack := makePack(append(c.objects, commit)...)
 			address := gitServer(t, commit.id(), func(w io.Writer) { _, _ = w.Write(pack) })
-			_, err := testFetcher(t).Fetch(t.Context(), Request{Git: address, Commit: hex.EncodeToString([]byte(commit.id())), MaxSize: 64 << 20})
+			_, err := testFetcher(t).Fetch(t.Context(), Request{Git: address, Commit: hex.EncodeToString([]byte(commit.id())), MaxSize: 16 << 20})
 			if got := gitOutcome(err); !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}

@@ -113,18 +113,30 @@ func encodeStep(s sandbox.Step) string {
 	if !plainBlock(text) {
 		return "  - sh: " + quoted(text) + "\n"
 	}
-	return "  - sh: |\n      " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n      ") + "\n"
+	var b strings.Builder
+	b.WriteString("  - sh: |\n")
+	for line := range strings.Lines(text) {
+		if line != "\n" {
+			b.WriteString("      ")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
-// plainBlock says whether a text reads the same as a YAML block: ASCII, every line with something on it and nothing
-// invisible at either end, so that no rule on indentation matters.
+// plainBlock says whether a text reads the same as a YAML block: lines of ASCII, the first of which begins with a sign
+// that can be seen, and the last of which ends the text.
 func plainBlock(text string) bool {
 	body, ok := strings.CutSuffix(text, "\n")
-	for line := range strings.SplitSeq(body, "\n") {
-		ok = ok && line != "" && strings.TrimSpace(line) == line &&
-			!strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c > '~' })
+	if !ok || body == "" || body[0] == ' ' || strings.HasSuffix(body, "\n") {
+		return false
 	}
-	return ok
+	for line := range strings.SplitSeq(body, "\n") {
+		if strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c > '~' }) || line != "" && strings.TrimSpace(line) == "" {
+			return false
+		}
+	}
+	return body[0] != '\n'
 }
 
 // comment writes a line that no reader takes for a key.

@@ -104,8 +104,8 @@ func TestStarting(t *testing.T) {
 		}, []string{`at: /src}`, `at: /src2}`, `  - [make, -C, "/src2/d"]`, `  - {path: "/src2/d/fw.bin"}`}, false},
 		{"no Makefile", func(dir string) { pack(t, filepath.Join(dir, "a.tar"), "x x") }, []string{`  - ["FILL-IN: what is run, such as make"]`}, true},
 		{"two Makefiles", func(dir string) { pack(t, filepath.Join(dir, "a.tar"), "a/Makefile x: y", "b/Makefile x: y") }, []string{`  - ["FILL-IN: what is run, such as make"]`}, true},
-		{"no archive but by name", func(dir string) { write(t, filepath.Join(dir, "a.tar"), "not a tar") }, []string{"#   a.tar was not looked into: unexpected EOF", `  - {path: "a.tar", `}, true},
-		{"a name of two lines", func(dir string) { write(t, filepath.Join(dir, "a\nversion: 2\n.tar"), "not a tar") }, []string{`  - {path: "FILL-IN: an archive`}, true},
+		{"no archive but by name", func(dir string) { write(t, filepath.Join(dir, "a.tar"), "not a tar") }, []string{"#   a.tar was not looked into: unexpected EOF", `{path: "a.tar", sha256: `}, true},
+		{"a name of two lines", func(dir string) { write(t, filepath.Join(dir, "a\nversion: 2\n.tar"), "not a tar") }, []string{`{path: "FILL-IN: an archive`}, true},
 		{"xz", func(dir string) { write(t, filepath.Join(dir, "a.tar.xz"), "x") }, []string{"#   a.tar.xz was not looked into: it is compressed by xz"}, true},
 		{"goal of unknown name", func(dir string) { pack(t, filepath.Join(dir, "a.tar"), "Makefile all: $(shell rm)\n") }, []string{`  - {path: "FILL-IN: a file that the steps make"}`}, true},
 		{"goal outside", func(dir string) { pack(t, filepath.Join(dir, "a.tar"), "Makefile ../x: y\n") }, []string{`  - {path: "FILL-IN: a file that the steps make"}`}, true},
@@ -182,6 +182,9 @@ func TestEncode(t *testing.T) {
 	odd := "two  blanks \n\ttab é \u0085\u2028\ufeff\"\\ #: x\n"
 	r.Env = append(r.Env, "ZODD="+odd)
 	r.Steps = append(r.Steps, []string{"a", odd, "1", "yes", "~", "- x", "", "!!int 3", "&a"}, append(slices.Clone(script), odd), append(slices.Clone(script), "if x\nthen y # z\nfi\n"))
+	for _, text := range []string{"  a\nb\n", "a\n  b \n\n\n   c\nd\n", "a\n\n", "\na\n", "a", "a\n   \nb\n", "a\n\tb\n", "# a\n- b\n--- c\n..."} {
+		r.Steps = append(r.Steps, append(slices.Clone(script), text))
+	}
 	r.Sources[1].SHA256 = abc256
 	text := r.Encode([]string{"a\nversion: 2", "b\u2028version: 2", "c\u0085version: 2", ""})
 	back, err := LoadRecipe(write(t, filepath.Join(dir, "recipe.yaml"), string(text)))

@@ -155,7 +155,7 @@ func (r *Result) Reference(name string) (*Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.Of(r.builds[0], i)
+	return r.of(r.builds[0], i)
 }
 
 // First returns the first build, which others are compared with.
@@ -173,9 +173,24 @@ func (r *Result) Output(name string) (int, error) {
 	return 0, fmt.Errorf("the recipe %s has no output %q: its outputs are %s", r.Build.Recipe.Name, name, strings.Join(known, ", "))
 }
 
-// Of returns an output of a build, this result's or one that was made beside it under other settings, as a reference.
-// Its origin holds the record of this result.
-func (r *Result) Of(made *Build, output int) (*Reference, error) {
+// As returns the result that a build alone is which was made beside these, under other settings.
+func (r *Result) As(made *Build) *Result {
+	out := &Result{Build: r.Build, Differences: []Difference{}, Logs: []File{made.Log}, builds: []*Build{made}}
+	b := &out.Build
+	b.Builds, b.Agree, b.Set = 1, 1, made.Settings
+	b.Vary, b.Omitted, b.Settings, b.Outputs = nil, nil, nil, nil
+	for k, o := range r.Build.Outputs {
+		files := OutputFiles{Path: o.Path, Builds: made.Outputs[k : k+1]}
+		if o.Symbols != nil {
+			files.Symbols = made.Symbols[k : k+1]
+		}
+		b.Outputs = append(b.Outputs, files)
+	}
+	return out
+}
+
+// of returns an output of a build as a reference.
+func (r *Result) of(made *Build, output int) (*Reference, error) {
 	file := made.Output(output)
 	f, err := os.Open(file)
 	if err != nil {
@@ -190,7 +205,6 @@ func (r *Result) Of(made *Build, output int) (*Reference, error) {
 		return nil, fmt.Errorf("%s changed after it was built", file)
 	}
 	build := r.Build
-	build.Set = made.Settings
 	return &Reference{Path: file, Symbols: made.SymbolFile(output), Origin: Origin{
 		Kind: KindRebuilt, Name: made.Outputs[output].Name, Size: d.size, SHA256: d.sha256, SHA512: d.sha512, Build: &build,
 	}}, nil

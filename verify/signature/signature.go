@@ -162,6 +162,7 @@ type Result struct {
 	Issuer        string                 `json:"issuer,omitempty"`         // OpenID Connect issuer found
 	PredicateType string                 `json:"predicate_type,omitempty"` // of the statement found
 	Provenance    *provenance.Provenance `json:"provenance,omitempty"`     // that the statement found claims
+	Statement     []byte                 `json:"-"`                        // the statement found, in JSON
 	SignedAt      string                 `json:"signed_at,omitempty"`      // RFC 3339, UTC; from the log or a time stamp that verified
 	Steps         []Step                 `json:"steps"`                    // always all nine, in the order of the step names
 	AsOf          string                 `json:"as_of,omitempty"`          // the day for which ages are given
@@ -312,6 +313,7 @@ func (v *verification) loadSigned(context.Context) (err error) {
 	if st := v.entity.statement; st != nil {
 		v.res.PredicateType = st.predicateType
 		v.res.Provenance = st.provenance
+		v.res.Statement = st.payload
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ const (
 type statement struct {
 	predicateType string
 	subjects      []subject
+	payload       []byte // all of it
 	provenance    *provenance.Provenance
 	provenanceErr error // it claims to be provenance, and cannot be read
 
@@ -45,7 +46,7 @@ type subject map[crypto.Hash][]byte
 
 func parseStatement(payload []byte) (*statement, error) {
 	dec := json.NewDecoder(bytes.NewReader(payload))
-	st, kind := &statement{}, ""
+	st, kind := &statement{payload: payload}, ""
 	var predicate json.RawMessage
 	err := strictjson.ReadObject(dec, maxKeys, func(key string) error {
 		switch key {

@@ -55,7 +55,7 @@ func (d *draft) finish() (*Derived, error) {
 		head = append(head, "Not in this recipe: "+line)
 	}
 	for _, s := range d.set {
-		head = append(head, "The build was made under a setting: rebuild with --set "+s.String())
+		head = append(head, "The build was made under a setting: rebuild with --set "+Shell(s.String()))
 	}
 	for _, o := range d.outputs {
 		head = append(head, fmt.Sprintf("Recorded output: %s sha256:%s", o.Name, o.SHA256))
@@ -104,4 +104,15 @@ func (d *draft) reads(text []byte) error {
 		return fmt.Errorf("the record makes no recipe: one of its values does not fit in one")
 	}
 	return nil
+}
+
+// Shell quotes a word for a POSIX shell, if that needs to be.
+func Shell(word string) string {
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("_=:./,+@%-", c)
+	}
+	if word != "" && strings.IndexFunc(word, func(c rune) bool { return !plain(c) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -90,10 +90,10 @@ func rebuild(t *testing.T, r *reference.Recipe, o reference.Options) *reference.
 	return res
 }
 
-// files is a fetcher that has one file for every source.
-type files1 string
+// one is a fetcher that has one file for every source.
+type one string
 
-func (f files1) Fetch(context.Context, *reference.Source) (string, error) { return string(f), nil }
+func (f one) Fetch(context.Context, *reference.Source) (string, error) { return string(f), nil }
 
 const tiny = `version: 1
 sources:
@@ -117,7 +117,7 @@ func TestRoundTrip(t *testing.T) {
 	pack(t, tree, map[string]string{"main.txt": "source\n"})
 	blob := write(t, filepath.Join(dir, "blob.bin"), "blob\n")
 	r := load(t, filepath.Join(dir, "recipe.yaml"), fmt.Sprintf(tiny, sum([]byte("blob\n"))))
-	if err := r.Resolve(t.Context(), files1(tree)); err != nil {
+	if err := r.Resolve(t.Context(), one(tree)); err != nil {
 		t.Fatal(err)
 	}
 	res := rebuild(t, r, reference.Options{Set: []reference.Setting{{Factor: "epoch", Value: "1700000000"}}})
@@ -154,7 +154,7 @@ func TestRoundTrip(t *testing.T) {
 	if r2.Sources[0].SHA256 == "" {
 		t.Error("the tar of the commit is not pinned")
 	}
-	if err := r2.Resolve(t.Context(), files1(tree)); err != nil {
+	if err := r2.Resolve(t.Context(), one(tree)); err != nil {
 		t.Fatal(err)
 	}
 	res2 := rebuild(t, r2, reference.Options{Set: got.Set})
@@ -168,10 +168,10 @@ func TestRoundTrip(t *testing.T) {
 	p, _ := s.Rebuild()
 	p2, _ := s2.Rebuild()
 	p2.BuildDefinition.ResolvedDependencies[0] = p.BuildDefinition.ResolvedDependencies[0] // the recipe, whose text is another
-	one, _ := json.Marshal(p)
-	two, _ := json.Marshal(p2)
-	if !bytes.Equal(one, two) {
-		t.Errorf("stated\n%s\nand again\n%s", one, two)
+	first, _ := json.Marshal(p)
+	second, _ := json.Marshal(p2)
+	if !bytes.Equal(first, second) {
+		t.Errorf("stated\n%s\nand again\n%s", first, second)
 	}
 	// Without the setting it is another image, so it is the recipe and the setting that make it.
 	if plain := rebuild(t, r2, reference.Options{Builds: 1}); plain.Build.Outputs[0].Builds[0] == res.Build.Outputs[0].Builds[0] {
@@ -206,6 +206,14 @@ func TestRoundTrip(t *testing.T) {
 		c.change(&other)
 		if Agrees(s, &other) == nil {
 			t.Errorf("it agrees with another %s", c.name)
+		}
+	}
+}
+
+func TestShell(t *testing.T) {
+	for word, want := range map[string]string{"host=a": "host=a", "": "''", "a b": "'a b'", "a';$(x)": `'a'\'';$(x)'`} {
+		if got := Shell(word); got != want {
+			t.Errorf("%q: got %s, want %s", word, got, want)
 		}
 	}
 }
@@ -434,7 +442,7 @@ binary binary-indep:
 		t.Errorf("the .dsc is %s, pinned is %s", got, r.Sources[0].Pin)
 	}
 	pack(t, filepath.Join(out, "source.tar"), tree)
-	if err := r.Resolve(t.Context(), files1(filepath.Join(out, "source.tar"))); err != nil {
+	if err := r.Resolve(t.Context(), one(filepath.Join(out, "source.tar"))); err != nil {
 		t.Fatal(err)
 	}
 	res := rebuild(t, r, reference.Options{})
@@ -447,7 +455,7 @@ binary binary-indep:
 		t.Fatal(err)
 	}
 	r = load(t, filepath.Join(out, "other.yaml"), string(d.Recipe))
-	if err := r.Resolve(t.Context(), files1(filepath.Join(out, "source.tar"))); err != nil {
+	if err := r.Resolve(t.Context(), one(filepath.Join(out, "source.tar"))); err != nil {
 		t.Fatal(err)
 	}
 	if res := rebuild(t, r, reference.Options{Builds: 1}); res.Build.Outputs[0].Builds[0].SHA256 == d.Outputs[0].SHA256 {

@@ -197,7 +197,11 @@ func own(s *statement.Statement) (*Derived, error) {
 		d.Recipe.Outputs = append(d.Recipe.Outputs, reference.OutputSpec(o))
 	}
 	for _, set := range e.Set {
-		d.set = append(d.set, reference.Setting(set))
+		s, err := reference.ParseSetting(reference.Setting(set).String())
+		if err != nil {
+			return nil, err
+		}
+		d.set = append(d.set, s)
 	}
 	d.outputs = files(s.Subject)
 	return d.finish()

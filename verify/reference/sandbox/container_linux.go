@@ -295,6 +295,8 @@ func (e *engine) run(parent context.Context, o order, image string, box *box, lo
 	if err := cmd.Start(); err != nil {
 		return e.refusal(err, said), nil
 	}
+	// The end of its input is what ends a container that its client has left.
+	defer context.AfterFunc(ctx, func() { to.Close() })()
 	written := make(chan error, 1)
 	go func() { written <- speak(to, o) }()
 	r, heard := listen(from, &o.Config, log)

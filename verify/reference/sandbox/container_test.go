@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	stdlog "log"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path"
@@ -26,6 +28,14 @@ import (
 	"testing/iotest"
 	"time"
 
+	registryname "github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
 )
 
@@ -103,10 +113,11 @@ func playEngine(args []string) error {
 }
 
 type stageOrder struct {
-	Host, SHA256 string
-	Size         int64
-	Places       []string
-	Fault        string
+	SHA256 string
+	World  World
+	Size   int64
+	Places []string
+	Fault  string
 }
 
 func runEngine(dir, fault string, args []string) error {
@@ -117,7 +128,7 @@ func runEngine(dir, fault string, args []string) error {
 	for i, arg := range args {
 		switch arg {
 		case "--hostname":
-			o.Host = args[i+1]
+			o.World.HostName = args[i+1]
 		case "--tmpfs":
 			place, options, _ := strings.Cut(args[i+1], ":")
 			if place != "/dev/shm" {
@@ -166,6 +177,10 @@ func runEngine(dir, fault string, args []string) error {
 			if err != nil {
 				return err
 			}
+			if v[1] == "/etc/passwd" {
+				login := strings.Split(string(content), ":")
+				o.World.User, o.World.Home = login[0], login[5]
+			}
 			h := &tar.Header{Name: (v[1] + strings.TrimPrefix(name, v[0]))[1:], Mode: int64(info.Mode().Perm()), Size: int64(len(content)), Typeflag: tar.TypeReg}
 			if err := w.WriteHeader(h); err != nil {
 				return err
@@ -208,7 +223,7 @@ func setEngineStage() error {
 	if err := json.Unmarshal([]byte(os.Getenv(engineStage)), &o); err != nil {
 		return err
 	}
-	c := &Config{Rootfs: &Input{SHA256: o.SHA256, File: os.NewFile(3, "image")}, Limits: Limits{Output: o.Size}}
+	c := &Config{Rootfs: &Input{SHA256: o.SHA256, File: os.NewFile(3, "image")}, World: o.World, Limits: Limits{Output: o.Size}}
 	for _, place := range o.Places {
 		if place == WorkDir || place == "/home" || place == "/tmp" {
 			continue
@@ -219,7 +234,7 @@ func setEngineStage() error {
 		c.Sources = append(c.Sources, Source{At: "/volume"})
 	}
 	if o.Fault == "host" {
-		o.Host = "elsewhere"
+		o.World.HostName = "elsewhere"
 	}
 	err := setStage(c, func(dir string) error {
 		root, err := os.OpenRoot(dir)
@@ -237,7 +252,7 @@ func setEngineStage() error {
 			return err
 		}
 	}
-	if err := unix.Sethostname([]byte(o.Host)); err != nil {
+	if err := unix.Sethostname([]byte(o.World.HostName)); err != nil {
 		return err
 	}
 	if o.Fault != "capabilities" {
@@ -386,11 +401,11 @@ func onEngines(t *testing.T, test func(*testing.T, Backend)) {
 			realEngine(t, b)
 			test(t, b)
 		})
-		t.Run(string(b)+" played", func(t *testing.T) {
-			fakeEngine(t)
-			test(t, b)
-		})
 	}
+	t.Run("played", func(t *testing.T) {
+		fakeEngine(t)
+		test(t, Docker)
+	})
 }
 
 func TestContainer(t *testing.T) {
@@ -740,7 +755,7 @@ func TestContainerLimits(t *testing.T) {
 	onEngines(t, func(t *testing.T, b Backend) {
 		t.Run("time", func(t *testing.T) {
 			l := small
-			l.Time = 8 * time.Second
+			l.Time = 5 * time.Second
 			_, _, _, err := build{backend: b, rootfs: root, limits: l, script: `trap '' TERM HUP INT; while :; do :; done`}.run(t)
 			wantLimit(t, err, "time")
 		})
@@ -866,5 +881,86 @@ func hold(t *testing.T, b Backend) (gone func()) {
 		if left := ours(); len(left) > 0 {
 			t.Errorf("containers are left: %v", left)
 		}
+	}
+}
+
+// pull puts an image with the settings given into a registry on this machine and makes an engine pull it.
+func pull(t *testing.T, b Backend, settings v1.Config) (name string) {
+	t.Helper()
+	server := httptest.NewServer(registry.New(registry.Logger(stdlog.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	if err := retar(w, bytes.NewReader(shellRootfs(t)), &Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(empty.Image, static.NewLayer(layer.Bytes(), types.DockerUncompressedLayer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture, file.Config = "linux", runtime.GOARCH, settings
+	if image, err = mutate.ConfigFile(image, file); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = strings.TrimPrefix(server.URL, "http://") + "/tools@" + digest.String()
+	ref, err := registryname.NewDigest(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, image); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"pull", "--quiet"}
+	if b == Podman {
+		args = append(args, "--tls-verify=false")
+	}
+	if out, err := exec.Command(string(b), append(args, name)...).CombinedOutput(); err != nil {
+		t.Fatalf("%s pull: %v\n%s", b, err, out)
+	}
+	t.Cleanup(func() { exec.Command(string(b), "rmi", "--force", name).Run() })
+	return name
+}
+
+// An image that an engine has under a digest is used as it is, but for what it says about the way it is to be run.
+func TestContainerImage(t *testing.T) {
+	for _, b := range []Backend{Podman, Docker} {
+		t.Run(string(b), func(t *testing.T) {
+			realEngine(t, b)
+			run := func(image string) (string, error) {
+				var log bytes.Buffer
+				_, err := Run(t.Context(), Config{
+					Backend: b, Image: image, Limits: defaults, Log: &log, Env: []string{"PATH=" + Path},
+					Steps: []Step{{"/bin/sh", "-c", `echo "$PWD $SETTING."; cat /etc/passwd`}},
+				})
+				return log.String(), err
+			}
+			log, err := run(pull(t, b, v1.Config{
+				Entrypoint: []string{"/bin/false"}, Cmd: []string{"x"}, User: "0:0", WorkingDir: "/lib", Env: []string{"SETTING=of the image", marker + "=1"},
+			}))
+			if err != nil || !strings.Contains(log, "\n/build .\nbuild:x:1000") {
+				t.Errorf("%v\n%s", err, log)
+			}
+			log, err = run(pull(t, b, v1.Config{Volumes: map[string]struct{}{"/data": {}}}))
+			var none *UnavailableError
+			if b == Docker && (!errors.As(err, &none) || !strings.Contains(err.Error(), "mounts /data into the container")) || b == Podman && err != nil {
+				t.Errorf("%v\n%s", err, log)
+			}
+			_, err = run(pinned)
+			if !errors.As(err, &none) || !strings.Contains(none.Hint(), string(b)+" pull") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }

@@ -28,6 +28,15 @@
 // It works as root and as an ordinary user. Root's builds run as the host's user 65534, never as the host's root:
 // the kernel binds root by no limit on processes. Needs Linux 5.12; where user namespaces are not allowed,
 // bubblewrap (bwrap) makes the same stage.
+//
+// With a toolchain of its own, a tar file or a pinned image, a build can run in a container of podman or docker. The
+// engine, which is trusted, sets the stage then, as its command line asks: no network, no capability, a read-only root,
+// no file of the host but a copy of this program, the files of /etc and the shims, and a tmpfs of limited size for each
+// directory that can be written; the container's limit on memory bounds their sum. The first process looks at what it
+// got, and refuses a mount, a device, a network or a privilege that was not asked for. Its order, the sources, the log
+// and the outputs go over standard input and output, in bounded frames, of which the host believes nothing; the end of
+// the input ends the container. A tar file becomes an image for the time of one run; if this program is killed
+// meanwhile, the image stays, without a name, until the engine is told to prune.
 package sandbox
 
 import (
