@@ -94,6 +94,20 @@
 // setting made the deployed one, and otherwise eight bits a byte: compressed data
 // has many spellings, and what cannot be made again may hide anything.
 //
+// # Premises
+//
+// A reference may have been built with values that stand in the deployed image: the
+// name of the machine, the date, the vendor's revision of a compiler ([Premise]).
+// Whoever made the image chose them. Each is a word of a short grammar, priced by it;
+// the prices count among the free bits, and no image is identical to a reference that
+// has premises, whatever the bytes say.
+//
+// That the reference is what a build with these values gives is the word of who built
+// it, like that of any reference. That the values do nothing but stand in the image is
+// checked here ([Ledger.Inert]): builds with the first and the last value of the
+// grammar ([Premise.Thirds]) differ from the reference where the values stand, and
+// nowhere else.
+//
 // # Totals
 //
 // Every byte of the deployed image as received counts once, by the worst that it
@@ -113,7 +127,7 @@
 // There is no operation for repeating or re-spelling a paid value: prices do it.
 // There are no free-form gathers of ranges and no priced derivations: what does
 // not pair one to one stays opaque. Binary values without a place are refused,
-// not marked. Paths, hosts and version texts are no kinds: without a place they
-// would let any path in the reference become any other. All four are stricter
-// than pricing them, and shorter.
+// not marked. Paths, hosts and version texts are no kinds of entry: without a place
+// they would let any path in the reference become any other; a build that makes them
+// can be a premise. All four are stricter than pricing them, and shorter.
 package ledger

@@ -431,7 +431,8 @@ main() {
 	[[ -z $obstacle ]] || die "$obstacle"
 
 	step "packages and sources of the Debian archive"
-	fetch "${packages[@]}" && fetch_delivered "${blobs[@]}" || die "the Debian archive cannot be had"
+	fetch "${packages[@]}" || die "the Debian archive cannot be had"
+	fetch_delivered "${blobs[@]}" || die "the Debian archive cannot be had"
 	mkdir "$work/delivered"
 	for name in "${packages[@]}" "${blobs[@]}"; do
 		digest "$(delivered "$name")" >/dev/null
