@@ -350,7 +350,7 @@ func (d *Delivery) signed(s *SignatureSpec, recipe *reference.Recipe) (path, pin
 	var found []*reference.Source
 	for i := range recipe.Sources {
 		src := &recipe.Sources[i]
-		name := filepath.Base(src.Path)
+		name := src.FileName()
 		names = append(names, name)
 		if s.Source == name || s.Source == "" && !src.Trust || s.Source != "" && filepath.Clean(d.path(s.Source)) == filepath.Clean(src.Path) {
 			found = append(found, src)
@@ -434,7 +434,7 @@ func recipeSources(recipe *reference.Recipe) string {
 	var out []string
 	for i := range recipe.Sources {
 		s := &recipe.Sources[i]
-		line := fmt.Sprintf("%q sha256:%s", filepath.Base(s.Path), s.SHA256)
+		line := fmt.Sprintf("%q sha256:%s", s.FileName(), s.SHA256)
 		if s.Revision != "" {
 			line += " gitCommit:" + s.Revision
 		}

@@ -37,9 +37,10 @@ type Rebuilt struct {
 	Agree   int            `json:"agree"`   // how many of them, at most, have the same outputs
 	Sources []SourceFile   `json:"sources"`
 	Rootfs  *File          `json:"rootfs,omitempty"`
-	Tools   []sandbox.Tool `json:"tools"`         // of the host, as the recipe names them
-	Env     []string       `json:"env"`           // NAME=VALUE, sorted
-	Set     []Setting      `json:"set,omitempty"` // for every build, in place of what the recipe says
+	Tools   []sandbox.Tool `json:"tools"`               // of the host, as the recipe names them
+	Env     []string       `json:"env"`                 // NAME=VALUE, sorted
+	Dirs    []string       `json:"tool_dirs,omitempty"` // of the host, shown to the build beside /usr
+	Set     []Setting      `json:"set,omitempty"`       // for every build, in place of what the recipe says
 	Outputs []OutputFiles  `json:"outputs"`
 
 	Vary     []string    `json:"vary,omitempty"`       // the factors that the builds after the first were varied in
@@ -263,10 +264,10 @@ func NewBuilder(recipe *Recipe, o Options) (*Builder, error) {
 	b := &Builder{
 		recipe: recipe, options: o, say: o.Progress,
 		config: sandbox.Config{
-			Backend: o.Sandbox, ToolDirs: o.ToolDirs, Tools: recipe.Toolchain.Host, Env: recipe.Env, Epoch: recipe.Epoch,
+			Backend: o.Sandbox, ToolDirs: o.ToolDirs, Tools: recipe.Toolchain.Programs(), Env: recipe.Env, Epoch: recipe.Epoch,
 			Steps: recipe.Steps, Limits: recipe.Limits,
 		},
-		record: Rebuilt{Recipe: File{recipe.Name, recipe.Size, recipe.SHA256}, Env: recipe.Env, Tools: []sandbox.Tool{}},
+		record: Rebuilt{Recipe: File{recipe.Name, recipe.Size, recipe.SHA256}, Env: recipe.Env, Tools: []sandbox.Tool{}, Dirs: o.ToolDirs},
 	}
 	if b.say == nil {
 		b.say = func(string) {}
@@ -352,7 +353,7 @@ func (b *Builder) openInputs() error {
 			return sandbox.Input{}, File{}, err
 		}
 		b.inputs = append(b.inputs, f)
-		name := filepath.Base(s.Path)
+		name := s.FileName()
 		return sandbox.Input{Name: name, SHA256: s.SHA256, File: f}, File{name, d.size, d.sha256}, nil
 	}
 	for i := range b.recipe.Sources {

@@ -62,9 +62,11 @@ func (e *engine) tidy(ctx context.Context, args ...string) {
 
 // refusal is a reply that says why the engine cannot be used.
 func (e *engine) refusal(err error, said *logWriter) *reply {
-	why := said.tail()
-	if len(why) > 3 {
-		why = why[:3]
+	var why []string
+	for _, line := range said.tail() {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasSuffix(line, "--help'.") && !strings.HasSuffix(line, "for more information") && len(why) < 3 {
+			why = append(why, line)
+		}
 	}
 	if len(why) == 0 {
 		why = []string{err.Error()}
@@ -149,12 +151,11 @@ func (e *engine) load(parent context.Context, c *Config) (id string, r *reply, e
 	w := tar.NewWriter(to)
 	_, tarErr := c.Rootfs.read(func(r io.Reader) error { return retar(w, r, c) })
 	if tarErr == nil {
-		// The archive ends only here: of one with another digest the engine makes no image.
 		tarErr = w.Close()
 	}
 	broken := errors.Is(tarErr, unix.EPIPE) || errors.Is(tarErr, os.ErrClosed)
 	if tarErr != nil && !broken {
-		cancel()
+		cancel() // before the end of its input, so that it makes no image of half an archive, or of another one
 	}
 	to.Close()
 	err = cmd.Wait()

@@ -648,6 +648,7 @@ func TestListen(t *testing.T) {
 		"more after its end":       {text: frames(2, "", 2, "x"), want: "stream 2 goes on"},
 		"ended twice":              {text: frames(2, "", 2, ""), want: "stream 2 goes on"},
 		"more after the reply":     {text: append(slices.Clone(good), frames(0, "late")[len(greeting):]...), want: "stream 0 goes on"},
+		"log after the reply":      {text: frames(2, "", 1, done, 1, "", 0, "late"), want: "stream 0 goes on"},
 		"output without end":       {text: frames(0, "", 2, "out", 1, done, 1, ""), want: "stream 2 has no end"},
 		"log without end":          {text: frames(2, "", 1, done, 1, ""), want: "stream 0 has no end"},
 		"reply that is none":       {text: frames(0, "", 2, "", 1, "{", 1, ""), want: "its reply"},
@@ -962,5 +963,23 @@ func TestContainerImage(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// Without an engine behind it the client of docker says so, and the error says what to do.
+func TestNoEngine(t *testing.T) {
+	needStatic(t)
+	if _, err := exec.LookPath("docker"); err != nil {
+		t.Skip("docker is not installed")
+	}
+	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "none.sock"))
+	file, in := input(t, shellRootfs(t))
+	defer file.Close()
+	for _, c := range []Config{{Backend: Docker, Limits: defaults, Image: pinned}, {Backend: Docker, Limits: defaults, Rootfs: &in}} {
+		_, err := Run(t.Context(), c)
+		var none *UnavailableError
+		if !errors.As(err, &none) || !strings.Contains(err.Error(), "none.sock") || strings.Contains(err.Error(), "--help") || !strings.Contains(none.Hint(), "docker info") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
