@@ -12,7 +12,8 @@
 # Apt works on a configuration of its own in the work folder; of the machine only the
 # packages in $needed are touched, and only when they are missing. Digests, versions and
 # dates are taken at run time from the archive's signed index and from what it delivers.
-set -euo pipefail
+set -Eeuo pipefail
+trap 'echo "real: error: line $LINENO failed" >&2' ERR
 
 # Command and package, for what the builds call.
 # shellcheck disable=SC2034 # debian.sh uses it
@@ -142,6 +143,9 @@ sum() { sha256sum <"$1" | awk '{ print $1 }'; }
 
 # answered COMPILER: prints the version with its vendor's revision that it answers with.
 answered() { "$1" --version | sed -n '1s/^[^(]*([^)]* \([^ )]*\)).*/\1/p'; }
+
+# compiler IMAGE: prints the version of the compiler that an image names: gcc (Debian VERSION).
+compiler() { grep -aoE 'gcc:? \([^()]* [^() ]+\)' "$1" | awk 'NR == 1 { sub(/\)$/, ""); print $NF }'; }
 
 # source_of PACKAGE [SOURCE…]: prints the beginning of a recipe, with its sources: the
 # original archive at /src, Debian's changes in it, and any others, each a line of YAML.
@@ -298,9 +302,6 @@ seabios_recipe() {
 	EOF
 }
 
-# compiler IMAGE: prints the version of the compiler that an image of SeaBIOS names.
-compiler() { grep -aoE 'gcc: \([^)]* [^) ]+\)' "$1" | awk 'NR == 1 { sub(/\)$/, ""); print $NF }'; }
-
 # seabios NAME: one image. It names its compiler, which since had another revision: by plain
 # comparison the two differ all over. Where they do not, since Debian has built it anew, a
 # build by a compiler with another name takes its place.
@@ -394,7 +395,7 @@ u_boot() {
 			replay: {max_rebuilds: $rebuilds}
 		EOF
 	} >"$work/$name.recipe.yaml"
-	theirs=$(grep -aoE '^gcc \([^)]*\)' "$image" | awk 'NR == 1 { sub(/\)$/, ""); print $NF }')
+	theirs=$(compiler "$image")
 	mine=$(answered ${cross}gcc)
 	say "the compiler of $output is $theirs, that of this machine $mine"
 	if [[ $theirs == "$mine" ]]; then

@@ -264,7 +264,7 @@ func NewBuilder(recipe *Recipe, o Options) (*Builder, error) {
 	b := &Builder{
 		recipe: recipe, options: o, say: o.Progress,
 		config: sandbox.Config{
-			Backend: o.Sandbox, ToolDirs: o.ToolDirs, Tools: recipe.Toolchain.Programs(), Env: recipe.Env, Epoch: recipe.Epoch,
+			Backend: o.Sandbox, ToolDirs: o.ToolDirs, Tools: recipe.Toolchain.Programs(), Env: recipe.Env, ToolEnv: recipe.Env, Epoch: recipe.Epoch,
 			Steps: recipe.Steps, Limits: recipe.Limits,
 		},
 		record: Rebuilt{Recipe: File{recipe.Name, recipe.Size, recipe.SHA256}, Env: recipe.Env, Tools: []sandbox.Tool{}, Dirs: o.ToolDirs},

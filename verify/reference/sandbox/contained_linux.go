@@ -3,7 +3,6 @@
 package sandbox
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -207,8 +206,8 @@ func (c *Config) checkMounts(text string, shims bool) error {
 		expected = append(expected, shimDir)
 	}
 	root := false
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		before, after, ok := strings.Cut(lines.Text(), " - ")
+	for line := range strings.Lines(text) {
+		before, after, ok := strings.Cut(line, " - ")
 		fields, behind := strings.Fields(before), strings.Fields(after)
 		if !ok || len(fields) < 6 || len(behind) < 1 {
 			return errors.New("the list of mounts (/proc/self/mountinfo) has lines that cannot be read")

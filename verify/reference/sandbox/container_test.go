@@ -983,3 +983,75 @@ func TestNoEngine(t *testing.T) {
 		}
 	}
 }
+
+// What an engine is given to unpack, perhaps as root, is no more than what this package would unpack itself.
+func TestRetar(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   []byte
+		want string // the entries that come out, or a part of the error
+	}{
+		"modes, owners and devices": {tarOf(entry{name: "./a/b", body: "x", mode: 0o6777}, entry{name: "dev/null", device: true}), "a/ 755 1000 ''; a/b 755 1000 ''; "},
+		"links":                     {tarOf(entry{name: "a", link: "/etc/shadow"}, entry{name: "b", hard: "a"}), "a 777 1000 '/etc/shadow'; b 644 1000 'a'; "},
+		"the place of a source":     {tarOf(entry{name: "moved/x", body: "x"}, entry{name: "moved", link: "/"}, entry{name: "y"}), "y 644 1000 ''; "},
+		"absolute":                  {tarOf(entry{name: "/a"}), "absolute name"},
+		"up":                        {tarOf(entry{name: "a/../../b"}), `name with ".."`},
+		"hard link up":              {tarOf(entry{name: "a", hard: "../b"}), `link to "../b"`},
+		"FIFO":                      {tarOf(entry{name: "a", fifo: true}), "unknown entry type"},
+		"whiteout":                  {tarOf(entry{name: "bin/.wh.sh"}), "is to be removed"},
+		"half an archive":           {tarOf(entry{name: "a", body: strings.Repeat("x", 2000)})[:1500], "unexpected EOF"},
+		"no archive":                {[]byte("text"), "not a tar archive"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			w := tar.NewWriter(&out)
+			err := retar(w, bytes.NewReader(c.in), &Config{moved: "/moved", World: World{Dir: "/else"}})
+			if err != nil {
+				if !strings.Contains(err.Error(), c.want) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for r := tar.NewReader(&out); ; {
+				h, err := r.Next()
+				if err != nil {
+					break
+				}
+				got += fmt.Sprintf("%s %o %d '%s'; ", h.Name, h.Mode, h.Uid, h.Linkname)
+			}
+			if want := "moved 777 1000 '/else'; " + c.want; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestCheckMounts(t *testing.T) {
+	const mount = "1 2 0:3 / %s %s,nosuid - %s x rw\n"
+	tmpfs := fmt.Sprintf(mount+mount+mount, "/build", "rw", "tmpfs", "/home", "rw", "tmpfs", "/tmp", "rw", "tmpfs")
+	good := fmt.Sprintf(mount, "/", "ro", "overlay") + tmpfs + fmt.Sprintf(mount+mount, "/etc/hosts", "ro", "ext4", "/proc", "rw", "proc")
+	for name, c := range map[string]struct{ text, want string }{
+		"good":                     {good, ""},
+		"none":                     {"", "root directory"},
+		"root can be written":      {fmt.Sprintf(mount, "/", "rw", "overlay") + tmpfs, "root directory"},
+		"root under another":       {good + fmt.Sprintf(mount, "/", "rw", "overlay"), "root directory"},
+		"no tmpfs":                 {fmt.Sprintf(mount, "/", "ro", "overlay"), "no tmpfs at /build"},
+		"host directory":           {good + fmt.Sprintf(mount, "/run/secrets", "ro", "ext4"), "mounts /run/secrets"},
+		"in place of a tmpfs":      {good + fmt.Sprintf(mount, "/build", "rw", "ext4"), "mounts /build"},
+		"below a tmpfs":            {good + fmt.Sprintf(mount, "/build/x", "ro", "ext4"), "mounts /build/x"},
+		"file that can be written": {good + fmt.Sprintf(mount, "/etc/passwd", "rw", "ext4"), "mounts /etc/passwd"},
+		"sysfs":                    {good + fmt.Sprintf(mount, "/sys", "rw", "sysfs"), "mounts /sys"},
+		"shims too early":          {good + fmt.Sprintf(mount, shimDir, "ro", "ext4"), "mounts " + shimDir},
+		"no list":                  {"x y z\n", "cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := (&Config{}).checkMounts(c.text, false)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

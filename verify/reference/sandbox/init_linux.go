@@ -110,6 +110,11 @@ func play(r *reply, receive func() (*order, error)) error {
 		return setupError{err}
 	}
 
+	// What a tool says of itself must not depend on what this one build was set to.
+	env := c.Env
+	if c.ToolEnv != nil {
+		c.Env = c.ToolEnv
+	}
 	for _, name := range c.Tools {
 		tool, err := run.identify(name)
 		if err != nil {
@@ -117,6 +122,7 @@ func play(r *reply, receive func() (*order, error)) error {
 		}
 		r.Tools = append(r.Tools, tool)
 	}
+	c.Env = env
 	if !o.ShimsMade {
 		if r.Shims, o.ShimDirs, err = run.makeShims(c.World.Shims); err != nil {
 			return err

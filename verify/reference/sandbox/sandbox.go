@@ -115,10 +115,11 @@ type Config struct {
 	Image    string    `json:"image,omitempty"`  // in place of Rootfs, for Podman and Docker: NAME@sha256:DIGEST, which the engine has already
 	ToolDirs []string  `json:"tool_dirs"`        // more directories of the host to show, read-only, at their own place
 	Sources  []Source  `json:"sources"`
-	Tools    []string  `json:"tools"` // programs to identify before anything else
-	Dir      string    `json:"dir"`   // where steps start; "" is the directory of the first source, or WorkDir without one
-	Env      []string  `json:"env"`   // the whole environment, NAME=VALUE
-	Epoch    int64     `json:"epoch"` // seconds since 1970: the time of files that have none of their own
+	Tools    []string  `json:"tools"`              // programs to identify before anything else
+	Dir      string    `json:"dir"`                // where steps start; "" is the directory of the first source, or WorkDir without one
+	Env      []string  `json:"env"`                // the whole environment, NAME=VALUE
+	ToolEnv  []string  `json:"tool_env,omitempty"` // in which Tools are asked for their version; nil is Env
+	Epoch    int64     `json:"epoch"`              // seconds since 1970: the time of files that have none of their own
 	Steps    []Step    `json:"steps"`
 	Outputs  []Output  `json:"outputs"`
 	Limits   Limits    `json:"limits"`
