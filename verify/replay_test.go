@@ -211,6 +211,8 @@ func TestReplay(t *testing.T) {
 		{"host", []string{"host=buildd-04"}, 9*6 + 6},
 		{"user", []string{"user=jenkins"}, 7*6 + 5},
 		{"path", []string{"path=/build/fw-1.0"}, 13*7 + 7},
+		{"a path at home", []string{"path=/home/jenkins/fw"}, 16*7 + 7},
+		{"a path in /tmp", []string{"path=/tmp/fw"}, 7*7 + 7},
 		{"all of them", []string{"version:mycc=12.2.0-14", "host=alpha", "user=root7", "path=/build/fw", "epoch=1669357904"}, 23 + 36 + 35 + 9*7 + 7 + 32},
 	} {
 		t.Run(c.name, func(t *testing.T) {

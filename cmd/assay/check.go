@@ -110,8 +110,8 @@ report, the ledger, the rebuilt reference and the build logs, and
 // choice reads the --sandbox flag.
 func (s *sandboxFlags) choice(cmd *cobra.Command) (sandbox.Backend, error) {
 	switch b := sandbox.Backend(s.backend); b {
-	case sandbox.Auto, sandbox.Native, sandbox.Bwrap:
+	case sandbox.Auto, sandbox.Native, sandbox.Bwrap, sandbox.Podman, sandbox.Docker:
 		return b, nil
 	}
-	return "", misuse(cmd, "unknown sandbox %q; one of auto, native, bwrap", s.backend)
+	return "", misuse(cmd, "unknown sandbox %q; one of auto, native, bwrap, podman, docker", s.backend)
 }

@@ -21,7 +21,7 @@ type sandboxFlags struct {
 }
 
 func (s *sandboxFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&s.backend, "sandbox", "auto", "auto, native (own namespaces) or bwrap")
+	f.StringVar(&s.backend, "sandbox", "auto", "auto, native (own namespaces), bwrap, or podman and docker with a root file system or an image")
 	f.StringArrayVar(&s.tools, "tool-dir", nil, "show this directory of the host to the build too, read-only (repeatable)")
 }
 

@@ -97,7 +97,7 @@ func (s Setting) Check() error {
 			return fail("a directory below /home")
 		}
 	case "path":
-		if err := sandbox.CheckPlace(s.Value); err != nil {
+		if err := sandbox.CheckDir(s.Value); err != nil {
 			return fmt.Errorf("setting path: %w", err)
 		}
 		if !plainValue.MatchString(s.Value) {

@@ -389,11 +389,11 @@ func TestHogs(t *testing.T) {
 			limits       Limits
 			limit        string // "" for any failure
 		}{
-			{"files without content", `mkdir d; i=0; while :; do mkdir d/$i; (cd d/$i && seq 1 20000 | xargs touch) || exit 1; i=$((i+1)); done`, Limits{20 * time.Second, 1 << 30, 8 << 20, 64}, "output"},
-			{"many places", `for d in /build /tmp ~ ; do head -c 6000000 /dev/zero >$d/x; done; i=0; while :; do i=$((i+1)); done`, Limits{20 * time.Second, 1 << 30, 8 << 20, 64}, "output"},
-			{"a sparse file as an output", `truncate -s 8000000 out; truncate -s 1G big`, Limits{20 * time.Second, 1 << 30, 8 << 20, 64}, ""},
-			{"a log without lines", `exec cat /dev/zero`, Limits{20 * time.Second, 1 << 30, 1 << 20, 64}, "log"},
-			{"a log by a daemon", `(setsid sh -c 'exec yes' &); while :; do :; done`, Limits{20 * time.Second, 1 << 30, 1 << 20, 64}, "log"},
+			{"files without content", `mkdir d; i=0; while :; do mkdir d/$i; (cd d/$i && seq 1 20000 | xargs touch) || exit 1; i=$((i+1)); done`, Limits{time.Minute, 1 << 30, 8 << 20, 64}, "output"},
+			{"many places", `for d in /build /tmp ~ ; do head -c 6000000 /dev/zero >$d/x; done; i=0; while :; do i=$((i+1)); done`, Limits{time.Minute, 1 << 30, 8 << 20, 64}, "output"},
+			{"a sparse file as an output", `truncate -s 8000000 out; truncate -s 1G big`, Limits{time.Minute, 1 << 30, 8 << 20, 64}, ""},
+			{"a log without lines", `exec cat /dev/zero`, Limits{time.Minute, 1 << 30, 1 << 20, 64}, "log"},
+			{"a log by a daemon", `(setsid sh -c 'exec yes' &); while :; do :; done`, Limits{time.Minute, 1 << 30, 1 << 20, 64}, "log"},
 			{"a closed log", `exec >&- 2>&-; while :; do :; done`, Limits{time.Second, 1 << 30, 1 << 20, 64}, "time"},
 			{"a stopped process", `kill -STOP $$`, Limits{time.Second, 1 << 30, 1 << 20, 64}, "time"},
 		} {

@@ -36,7 +36,8 @@
 // got, and refuses a mount, a device, a network or a privilege that was not asked for. Its order, the sources, the log
 // and the outputs go over standard input and output, in bounded frames, of which the host believes nothing; the end of
 // the input ends the container. A tar file becomes an image for the time of one run; if this program is killed
-// meanwhile, the image stays, without a name, until the engine is told to prune.
+// meanwhile, the image stays, without a name, until the engine is told to prune, and so do the files for the container,
+// in the directory for temporary files.
 package sandbox
 
 import (
@@ -194,6 +195,15 @@ func CheckPlace(at string) error {
 
 // pinnedImage is an image reference that no one can point elsewhere: NAME@sha256:DIGEST.
 var pinnedImage = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$`)
+
+// CheckDir says why World.Dir cannot be a place, or nil: beside those of CheckPlace it may lie below /home and /tmp, where
+// people build.
+func CheckDir(at string) error {
+	if dir := path.Dir(at); path.Clean(at) == at && (within(dir, "/home") || within(dir, "/tmp")) && !strings.ContainsRune(at, 0) {
+		return nil
+	}
+	return CheckPlace(at)
+}
 
 // reserved are the directories of the sandbox that no source may be put in.
 var reserved = []string{

@@ -25,7 +25,7 @@ type World struct {
 	// the time from the C library; it needs libfaketime in the toolchain. Times of files stay true. 0 is the true time.
 	Clock int64 `json:"clock,omitempty"`
 
-	// Dir is where the first source really lies, a place as CheckPlace allows; its own place, Sources[0].At, is then a
+	// Dir is where the first source really lies, a place as CheckDir allows; its own place, Sources[0].At, is then a
 	// symbolic link to it, and the steps start in Dir. If the first source is not an archive, all this goes for the
 	// directory that its file lies in. Dir and the place that leads to it do not contain each other. "" is no such move.
 	Dir string `json:"dir,omitempty"`
@@ -99,7 +99,7 @@ func (c *Config) settle() error {
 	if w.Dir == "" {
 		return nil
 	}
-	if err := CheckPlace(w.Dir); err != nil {
+	if err := CheckDir(w.Dir); err != nil {
 		return fmt.Errorf("sandbox: directory of the first source: %w", err)
 	}
 	if len(c.Sources) == 0 {
