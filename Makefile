@@ -13,7 +13,7 @@ export GOFLAGS := -trimpath -buildvcs=false
 # The tests' programs in testdata, which ./... passes over.
 programs := ./testdata/bench/... ./testdata/firmware/... ./testdata/vendorkey/...
 folders  := cmd diff verify testdata/bench testdata/firmware testdata/vendorkey
-scripts  := .ci/install .ci/run .ci/test-tools .ci/test-cosign .ci/fuzz testdata/demo/demo.sh testdata/cosign/make.sh
+scripts  := .ci/install .ci/run .ci/test-tools .ci/test-cosign .ci/fuzz testdata/demo/demo.sh testdata/demo/debian.sh testdata/real/real.sh testdata/cosign/make.sh
 
 # Each fuzz target runs for FUZZTIME.
 FUZZTIME ?= 30s
@@ -57,8 +57,9 @@ test-cosign: ## against the real cosign (builds it: minutes the first time)
 	@.ci/test-cosign
 
 .PHONY: test-real
-test-real: ## real firmware from Debian, end to end, or fail
+test-real: ## real firmware from Debian, end to end, or fail (ASSAY_REAL=nightly: the long cases too)
 	@ASSAY_DEMO=debian testdata/demo/demo.sh
+	@testdata/real/real.sh
 
 .PHONY: bench
 bench: ## ratios against what people use instead (installs diffoscope where it can)
@@ -70,4 +71,4 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 
 .PHONY: clean
 clean: ## remove what the other targets leave
-	rm -rf assay testdata/demo/work
+	rm -rf assay testdata/demo/work testdata/real/work

@@ -74,7 +74,7 @@ picked() { [[ $1 =~ ${ASSAY_REAL_ONLY-} ]]; }
 
 # row NAME FILE VERDICT CODE LEFT FREE DURATION adds a line to the table.
 row() {
-	rows+=("$(printf '%-26s %9s  %-11s %4s  %7s  %5s  %7s' "$1" "$(stat -c %s "$2")" "$3" "$4" "$5" "$6" "$(seconds "$7")")")
+	rows+=("$(printf '%-36s %9s  %-11s %4s  %7s  %5s  %7s' "$1" "$(stat -c %s "$2")" "$3" "$4" "$5" "$6" "$(seconds "$7")")")
 }
 
 # due NAME WHAT WANT GOT notes what came out wrong.
@@ -459,7 +459,7 @@ main() {
 		u_boot
 	fi
 
-	printf '\n%-26s %9s  %-11s %4s  %7s  %5s  %7s\n' name bytes verdict exit left free seconds
+	printf '\n%-36s %9s  %-11s %4s  %7s  %5s  %7s\n' name bytes verdict exit left free seconds
 	printf '%s\n' "${rows[@]}"
 	printf '\n%s s in all\n' "$(seconds $(($(now) - began)))"
 	((${#wrong[@]} == 0)) || {

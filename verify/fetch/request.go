@@ -51,6 +51,9 @@ func ParseRequest(text string) (Request, error) {
 	default:
 		return r, trouble(requestHint, "%.200q begins with %.40q, which is not known here", text, scheme+":")
 	}
+	if strings.HasPrefix(r.File, "//") {
+		r.File = "/" + strings.TrimLeft(r.File, "/") // behind file: it would be read as a host
+	}
 	return r, r.check()
 }
 
