@@ -32,12 +32,8 @@ type CheckOptions struct {
 	ToolDirs []string        // directories of the host that the build sees beside /usr
 	WorkDir  string          // where the rebuild's outputs and logs go; must exist
 	Rebuilds *int            // counterfactual rebuilds allowed, in place of what the recipe says
-
-	// Fetcher opens what brings the files that the delivery and its recipe name by an
-	// address; nil: nothing does.
-	Fetcher func() (*fetch.Fetcher, error)
-
-	Say func(string) // told what happens, one line at a time
+	Fetching Fetching        // of what the delivery and its recipe name by an address
+	Say      func(string)    // told what happens, one line at a time
 }
 
 // Check is the main job: it verifies the signatures of a delivery, brings its
@@ -57,7 +53,7 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d, err = d.fetched(ctx, o.Fetcher); err != nil {
+	if d, err = d.fetched(ctx, o.Fetching); err != nil {
 		return nil, err
 	}
 	dep, err := OpenImage(d.path(d.Deployed.Path))
@@ -65,8 +61,8 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 		return nil, fmt.Errorf("deployed image: %w", err)
 	}
 	defer dep.Close()
-	if d.Deployed.name != "" {
-		dep.Name = d.Deployed.name
+	if d.Deployed.got != nil {
+		dep.Name = d.Deployed.got.Name
 	}
 
 	var recipe *reference.Recipe
@@ -74,7 +70,7 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 		if recipe, err = reference.LoadRecipe(d.path(d.Reference.Rebuild)); err != nil {
 			return nil, err
 		}
-		if err := Resolve(ctx, recipe, o.Fetcher); err != nil {
+		if err := Resolve(ctx, recipe, o.Fetching, o.Say); err != nil {
 			return nil, err
 		}
 	}
@@ -118,9 +114,21 @@ func Check(ctx context.Context, d *Delivery, o CheckOptions) (*Outcome, error) {
 			return nil, fmt.Errorf("deployed image: %w", err)
 		}
 	}
-	pin(r, &r.Deployed, d.Deployed.SHA256, "deployed")
+	pin(r, &r.Deployed, pinOf(d.Deployed.SHA256, d.Deployed.got), "deployed")
 	if d.Reference.Path != "" {
-		pin(r, &r.Reference, d.Reference.SHA256, "reference")
+		pin(r, &r.Reference, pinOf(d.Reference.SHA256, d.Reference.got), "reference")
+	}
+	for _, side := range []struct {
+		name string
+		got  *fetch.Artifact
+	}{{"deployed", d.Deployed.got}, {"reference", d.Reference.got}} {
+		if side.got == nil {
+			continue
+		}
+		r.Notes = append(r.Notes, Note{Side: side.name, Path: ".", Text: "pinned by digest, and brought from " + side.got.From})
+		for _, text := range side.got.Notes {
+			r.Notes = append(r.Notes, Note{Side: side.name, Path: ".", Text: text})
+		}
 	}
 	judgeSignatures(r, d, recipe, signatures)
 	return out, nil
@@ -190,8 +198,8 @@ func bringReference(ctx context.Context, d *Delivery, recipe *reference.Recipe, 
 		if d.Reference.SHA256 != "" && ref.Origin.SHA256 == strings.ToLower(d.Reference.SHA256) {
 			ref.Origin.Kind = reference.KindPinned
 		}
-		if d.Reference.name != "" {
-			ref.Origin.Kind, ref.Origin.Name, ref.Origin.From = reference.KindFetched, d.Reference.name, d.Reference.from
+		if got := d.Reference.got; got != nil {
+			ref.Origin.Kind, ref.Origin.Name, ref.Origin.From = reference.KindFetched, got.Name, got.From
 		}
 		ref.Symbols = d.path(d.Reference.Symbols)
 		return ref, nil, "", nil

@@ -38,8 +38,9 @@ type Outcome struct {
 	Report *Report
 	Ledger *ledger.Ledger // nil where nothing could be compared
 
-	// Inert are the ledgers of the builds that Report.Replay names, in their order.
-	Inert []*ledger.Ledger
+	// Accounts are the ledgers of the builds that show the values of the reference to be
+	// inert, by the names of the builds.
+	Accounts map[string]*ledger.Ledger
 }
 
 // Diff accounts for every byte of dep against ref, and judges the account. An

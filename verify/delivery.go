@@ -44,7 +44,7 @@ type Source struct {
 	URL    string `yaml:"url"` // https://…
 	OCI    string `yaml:"oci"` // docker://HOST/REPOSITORY@sha256:HEX or oci:DIR@sha256:HEX
 
-	name, from string // of what was fetched
+	got *fetch.Artifact // what was fetched
 }
 
 // A ReferenceSource says how the reference is had: by rebuilding it from a
@@ -58,7 +58,7 @@ type ReferenceSource struct {
 	Symbols string `yaml:"symbols"` // an ELF file that names offsets of a raw reference
 	Fetch   string `yaml:"fetch"`
 
-	name, from string // of what was fetched
+	got *fetch.Artifact // what was fetched
 }
 
 // A SignatureSpec is one signature or attestation to verify: by key, or by the
@@ -206,12 +206,23 @@ func (d *Delivery) check() error {
 	case d.Reference.Rebuild != "" && (d.Reference.SHA256 != "" || d.Reference.Symbols != ""):
 		return errors.New("reference: sha256 and symbols go with path and fetch; a recipe names its own")
 	}
-	for side, address := range map[string]string{"deployed": d.Deployed.address(), "reference": d.Reference.Fetch} {
-		if address == "" {
+	for _, a := range []struct {
+		key, address string
+		fits         func(fetch.Request) bool
+	}{
+		{"deployed: url", d.Deployed.URL, func(r fetch.Request) bool { return r.URL != "" }},
+		{"deployed: oci", d.Deployed.OCI, func(r fetch.Request) bool { return r.OCI != "" }},
+		{"reference: fetch", d.Reference.Fetch, func(fetch.Request) bool { return true }},
+	} {
+		if a.address == "" {
 			continue
 		}
-		if _, err := fetch.ParseRequest(address); err != nil {
-			return fmt.Errorf("%s: %w", side, err)
+		r, err := fetch.ParseRequest(a.address)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.key, err)
+		}
+		if !a.fits(r) {
+			return fmt.Errorf("%s: %.200q is of another kind; reference: {fetch: …} takes any", a.key, a.address)
 		}
 	}
 	for _, s := range []string{d.Deployed.SHA256, d.Reference.SHA256} {
@@ -229,6 +240,8 @@ func (d *Delivery) check() error {
 			return fmt.Errorf("signatures[%d]: a rebuilt reference bears no signature", i)
 		case s.Over == "source" && d.Reference.Rebuild == "":
 			return fmt.Errorf("signatures[%d]: only a reference that is rebuilt has a source", i)
+		case s.Image != "" && (s.Over == "deployed" && d.Deployed.Path == "" || s.Over == "reference" && d.Reference.Path == ""):
+			return fmt.Errorf("signatures[%d]: image is found in a layout that path names; what is fetched of an image is one file", i)
 		case s.Image != "" && s.Over == "source":
 			return fmt.Errorf("signatures[%d]: a source is no image", i)
 		case s.Image != "" && !imageDigest.MatchString(s.Image):

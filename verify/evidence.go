@@ -70,8 +70,8 @@ func WriteEvidence(dir string, out *Outcome) error {
 		}
 		out.Report.Ledger = hex.EncodeToString(sum[:])
 	}
-	for i, l := range out.Inert {
-		f, err := os.Create(filepath.Join(dir, inertFile(i+1)))
+	for build, l := range out.Accounts {
+		f, err := os.Create(filepath.Join(dir, accountFile(build)))
 		if err != nil {
 			return fmt.Errorf("evidence: %w", err)
 		}

@@ -102,8 +102,9 @@ func because(p *ledger.Premise) string {
 	if p.Plain == "" {
 		plain = "nothing"
 	}
-	return fmt.Sprintf("the reference was built again with %s %q, which stands in the deployed image, in place of %s; "+
-		"builds with other values differ where they stand and nowhere else. It shows that the image is what source, tools and this value give, not that the vendor had it", what, p.Value, plain)
+	return fmt.Sprintf("the reference was built again with %s %q, as the deployed image shows it, in place of %s; "+
+		"builds with other values of its length differ where they stand and nowhere else, one like the plain value among them. "+
+		"It shows that the image is what source, tools and this value give, not that the vendor had it, nor what it means when the image runs", what, p.Value, plain)
 }
 
 func (j *judge) entries() {

@@ -21,10 +21,15 @@ import (
 // rebuildDir is the folder of evidence that holds what builds made.
 const rebuildDir = "rebuild"
 
-// inertFile and inertDir name the account of a build with third values, and the folder
-// of the build; n counts from 1.
-func inertFile(n int) string { return fmt.Sprintf("inert-%d.jsonl", n) }
-func inertDir(n int) string  { return filepath.Join(rebuildDir, fmt.Sprintf("inert-%d", n)) }
+// The builds that show values to be inert by name: that of their folder in rebuildDir,
+// and of their account beside the ledger.
+const (
+	plainBuild   = "build-1"
+	controlBuild = "control-1"
+)
+
+func inertBuild(n int) string         { return fmt.Sprintf("inert-%d", n+1) } // n counts from 0
+func accountFile(build string) string { return build + ".jsonl" }
 
 // built is what a reference was rebuilt by.
 type built struct {
@@ -36,6 +41,9 @@ type built struct {
 // ProvenanceFile is the file of evidence that states what was rebuilt: an in-toto
 // statement with SLSA provenance, see package statement.
 const ProvenanceFile = "provenance.json"
+
+// RecipeFile is the recipe of a reference that was rebuilt, as evidence keeps it.
+const RecipeFile = "recipe.yaml"
 
 // state writes what was rebuilt into a folder.
 func (b *built) state(dir, version string) error {
@@ -50,7 +58,10 @@ func (b *built) state(dir, version string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, ProvenanceFile), text, 0o644)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, ProvenanceFile), text, 0o644),
+		os.WriteFile(filepath.Join(dir, RecipeFile), b.recipe.Text(), 0o644),
+	)
 }
 
 func (b *built) close() {
@@ -110,26 +121,45 @@ func (b *built) nearer(ctx context.Context, d *Delivery, plain *Outcome, dep *Im
 	out.Report.Replay = replay
 	replay.Values = out.Ledger.Premises
 	for i, in := range answer.Inert {
-		if in.Build.Name != fmt.Sprintf("inert-%d", i+1) {
-			return nil, fmt.Errorf("the build %s is out of order", in.Build.Name)
-		}
-		file := in.Build.Outputs[output]
-		sum, err := in.Ledger.Encode(io.Discard)
+		kept, err := out.keep(&in, inertBuild(i), output)
 		if err != nil {
 			return nil, err
 		}
-		replay.Inert = append(replay.Inert, InertBuild{Values: in.Values, Size: file.Size, SHA256: file.SHA256, Ledger: hex.EncodeToString(sum[:])})
-		out.Inert = append(out.Inert, in.Ledger)
+		replay.Inert = append(replay.Inert, *kept)
 	}
+	if replay.Control, err = out.keep(answer.Control, controlBuild, output); err != nil {
+		return nil, err
+	}
+	replay.Plain = b.result.First().Outputs[output].SHA256
 	b.result = made
 	return &nearest{ref, out}, nil
+}
+
+// keep records a build that shows values to be inert, and its account.
+func (o *Outcome) keep(in *counterfactual.Inert, name string, output int) (*InertBuild, error) {
+	if in == nil || in.Ledger == nil || in.Build.Name != name {
+		return nil, fmt.Errorf("the build %s is not there", name)
+	}
+	sum, err := in.Ledger.Encode(io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	if o.Accounts == nil {
+		o.Accounts = map[string]*ledger.Ledger{}
+	}
+	o.Accounts[name] = in.Ledger
+	file := in.Build.Outputs[output]
+	return &InertBuild{Values: in.Values, Size: file.Size, SHA256: file.SHA256, Ledger: hex.EncodeToString(sum[:])}, nil
 }
 
 // checkReplay holds what a stored report says of its reference's values against the
 // ledger, whose premises they are.
 func (r *Report) checkReplay(l *ledger.Ledger) error {
+	if r.Replay != nil && (r.Replay.Rebuilds < 0 || r.Replay.Rebuilds < len(r.Replay.Inert)) {
+		return unsound("replay: %d rebuilds, of which %d show values to be inert", r.Replay.Rebuilds, len(r.Replay.Inert))
+	}
 	if l == nil || len(l.Premises) == 0 {
-		if r.Replay != nil && len(r.Replay.Values)+len(r.Replay.Inert) > 0 {
+		if r.Replay != nil && (len(r.Replay.Values)+len(r.Replay.Inert) > 0 || r.Replay.Control != nil) {
 			return unsound("it names values that its reference was built with, and the ledger does not")
 		}
 		return nil
@@ -146,78 +176,114 @@ func (r *Report) checkReplay(l *ledger.Ledger) error {
 			return unsound("replay: inert[%d] was built with other values than show it", i)
 		}
 	}
+	if r.Replay.Control == nil || !slices.Equal(r.Replay.Control.Values, ledger.Controls(l.Premises)) {
+		return unsound("replay: no control shows that it changes nothing to put values in")
+	}
 	return nil
 }
 
 // recheckInert replays the accounts of the builds that show the values of the
-// reference to be inert. The builds are those of the evidence folder.
+// reference to be inert. The builds are those of the evidence folder: that they are what
+// the recipe gives is taken as recorded.
 func (r *Report) recheckInert(ctx context.Context, dir string, ref *Image, l *ledger.Ledger, o Options) error {
 	if len(l.Premises) == 0 {
 		return nil
 	}
-	evened := int64(-1)
+	image := ledger.Image{ReaderAt: ref, Size: ref.Size}
+	tools := diff.Tools(o.Engine())
+	even := int64(-1)
 	for n := range r.Replay.Inert {
-		even, err := r.replayInert(ctx, dir, n, ref, l, o)
-		switch {
-		case err != nil:
+		in, name := &r.Replay.Inert[n], inertBuild(n)
+		err := r.replays(dir, name, in, l.Reference, func(account *ledger.Ledger, b ledger.Image) error {
+			at, err := account.Inert(ctx, image, b, tools, l.Premises, in.Values)
+			if err == nil && at >= 0 && (n == 2 || even >= 0 && at != even) {
+				return unsound("%s: the builds differ at 0x%x besides", accountFile(name), at)
+			}
+			even = max(even, at)
 			return err
-		case n == 0:
-			evened = even
-		case n == 1 && even != evened, n == 2 && even >= 0:
-			return unsound("%s: the builds differ at 0x%x besides", inertFile(n+1), max(even, evened))
+		})
+		if err != nil {
+			return err
 		}
 	}
-	if evened >= 0 && len(r.Replay.Inert) < 3 {
-		return unsound("a byte at 0x%x changes with the values, and nothing shows it to be a checksum", evened)
+	if even >= 0 && len(r.Replay.Inert) < 3 {
+		return unsound("a byte at 0x%x changes with the values, and nothing shows it to be a checksum", even)
 	}
-	return nil
+	plain, size, err := r.output(dir, plainBuild)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	side := ledger.Side{Size: size}
+	if sum, err := hex.DecodeString(r.Replay.Plain); err != nil || copy(side.Sum[:], sum) != len(side.Sum) {
+		return unsound("replay: %.80q is not the sha256 of the plain build", r.Replay.Plain)
+	}
+	return r.replays(dir, controlBuild, r.Replay.Control, side, func(account *ledger.Ledger, b ledger.Image) error {
+		at, err := account.Controlled(ctx, ledger.Image{ReaderAt: plain, Size: size}, b, tools, l.Premises)
+		if err == nil && at >= 0 && at != even {
+			return unsound("%s: the builds differ at 0x%x besides", accountFile(controlBuild), at)
+		}
+		return err
+	})
 }
 
-func (r *Report) replayInert(ctx context.Context, dir string, n int, ref *Image, l *ledger.Ledger, o Options) (int64, error) {
-	in := &r.Replay.Inert[n]
-	f, err := openEvidence(dir, inertFile(n+1))
-	if errors.Is(err, os.ErrNotExist) {
-		return -1, unsound("it has no %s", inertFile(n+1))
-	}
-	if err != nil {
-		return -1, err
-	}
-	defer f.Close()
-	third, sum, err := ledger.Decode(f)
-	if errors.Is(err, ledger.ErrInvalid) {
-		return -1, fmt.Errorf("%w: %s: %w", ErrEvidence, inertFile(n+1), err)
-	}
-	if err != nil {
-		return -1, err
-	}
+// output opens what a build of an evidence folder made under the name of the reference.
+func (r *Report) output(dir, build string) (*os.File, int64, error) {
 	name := r.Reference.Name
 	if name == "" || filepath.Base(name) != name || name == "." || name == ".." {
-		return -1, unsound("the name of its reference, %.80q, is no name of a file", name)
+		return nil, 0, unsound("the name of its reference, %.80q, is no name of a file", name)
 	}
-	g, err := openEvidence(filepath.Join(dir, inertDir(n+1)), name)
+	f, err := openEvidence(filepath.Join(dir, rebuildDir, build), name)
 	if errors.Is(err, os.ErrNotExist) {
-		return -1, unsound("it has no %s", filepath.ToSlash(filepath.Join(inertDir(n+1), name)))
+		return nil, 0, unsound("it has no %s/%s/%s", rebuildDir, build, name)
 	}
 	if err != nil {
-		return -1, err
+		return nil, 0, err
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, fi.Size(), nil
+}
+
+// replays reads the account of a build and the build itself, holds them to the report,
+// and has them shown to be inert by show.
+func (r *Report) replays(dir, build string, in *InertBuild, against ledger.Side, show func(*ledger.Ledger, ledger.Image) error) error {
+	name := accountFile(build)
+	f, err := openEvidence(dir, name)
+	if errors.Is(err, os.ErrNotExist) {
+		return unsound("it has no %s", name)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	account, sum, err := ledger.Decode(f)
+	if errors.Is(err, ledger.ErrInvalid) {
+		return fmt.Errorf("%w: %s: %w", ErrEvidence, name, err)
+	}
+	if err != nil {
+		return err
+	}
+	g, size, err := r.output(dir, build)
+	if err != nil {
+		return err
 	}
 	defer g.Close()
-	fi, err := g.Stat()
-	if err != nil {
-		return -1, err
+	seen := account.Deployed
+	if size != in.Size || hex.EncodeToString(seen.Sum[:]) != in.SHA256 || account.Reference != against || hex.EncodeToString(sum[:]) != in.Ledger {
+		return unsound("%s is about other images than the report says", name)
 	}
-	if fi.Size() != in.Size || fmt.Sprintf("%x", third.Deployed.Sum) != in.SHA256 || third.Reference != l.Reference || fmt.Sprintf("%x", sum) != in.Ledger {
-		return -1, unsound("%s is about other images than the report says", inertFile(n+1))
-	}
-	seen := third.Deployed
-	even, err := third.Inert(ctx, ledger.Image{ReaderAt: ref, Size: ref.Size}, ledger.Image{ReaderAt: g, Size: fi.Size()}, diff.Tools(o.Engine()), l.Premises, in.Values)
+	err = show(account, ledger.Image{ReaderAt: g, Size: size})
 	switch {
 	case errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrNotInert):
-		return -1, fmt.Errorf("%w: %s: %w", ErrEvidence, inertFile(n+1), err)
+		return fmt.Errorf("%w: %s: %w", ErrEvidence, name, err)
 	case err != nil:
-		return -1, err
-	case third.Deployed != seen || third.Reference != l.Reference:
-		return -1, unsound("%s is about other images", inertFile(n+1))
+		return err
+	case account.Deployed != seen || account.Reference != against:
+		return unsound("%s is about other images", name)
 	}
-	return even, nil
+	return nil
 }

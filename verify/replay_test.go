@@ -258,12 +258,21 @@ func TestReplayNotInert(t *testing.T) {
 		{"a user drops a flag", `[ "$(id -un)" != evil ] || code=weakened`, "user=evil"},
 		{"a date drops a flag", `[ $SOURCE_DATE_EPOCH -lt 2000000000 ] || code=weakened`, "epoch=2100000000"},
 		{"an early date drops a flag", `[ $SOURCE_DATE_EPOCH -gt 900000000 ] || code=weakened`, "epoch=1000000"},
+		// What the value looks like, rather than what it says.
+		{"dates of a weekday", `[ $(date -u -d @$SOURCE_DATE_EPOCH +%u) != 3 ] || code=weakened`, "epoch=1668585600"},
+		{"hosts with two dots", `case $(uname -n) in *.*.*) code=weakened;; esac`, "host=a.evil.org"},
+		{"hosts with a digit", `case $(uname -n) in *[0-9]*) code=weakened;; esac`, "host=b2"},
+		{"deep paths", `case $(pwd -P) in /*/*/*) code=weakened;; esac`, "path=/a/b/c"},
+		{"user is host", `[ "$(id -un)" != "$(uname -n)" ] || code=weakened`, "user=devbox host=devbox"},
+		// How it is put in.
+		{"a link in place of the source", `[ ! -L /src ] || code=weakened`, "path=/build/fw"},
+		{"a tool that is elsewhere", `case $(command -v mycc) in /shim*) code=weakened;; esac`, "version:mycc=12.2.0-14"},
 		{"a value is shown twice over", `code=$(uname -n | tr a-z b-za)`, "host=alpha"},
 		{"a value is counted", `code=$(uname -n | cksum)`, "host=alpha"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newShop(t, c.besides)
-			r, _ := s.check(t, s.build(t, c.set))
+			r, _ := s.check(t, s.build(t, strings.Fields(c.set)...))
 			if r.Verdict != verify.Rejected || len(r.Replay.Values) > 0 || r.Totals.Unexplained+r.Totals.Moved == 0 {
 				t.Errorf("%s by %s, %+v", r.Verdict, values(r), r.Totals)
 			}
@@ -283,6 +292,9 @@ func TestReplayHostile(t *testing.T) {
 		{"12.2.0-14)", "12.2.0-$(id))"},
 		{"12.2.0-14)", "12.2.0-14' -O0)"},
 		{"12.2.0-14)", "11.2.0-14)"},
+		{"12.2.0-14)", "12.2.0-rc)"},
+		{"12.2.0-14)", "12.2.0~14)"},
+		{"12.2.0-14)", "12.2.0)"},
 		{"12.2.0-14)", "12.2.0-" + strings.Repeat("1", 64) + ")"},
 		{"@alpha in", "@al;pha in"},
 		{"@alpha in", "@$(reboot) in"},
@@ -320,7 +332,7 @@ func TestReplayLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := out.Report
-		if want := rebuilds >= 4; (r.Verdict == verify.Explained) != want || r.Replay != nil && r.Replay.Rebuilds > rebuilds {
+		if want := rebuilds >= 5; (r.Verdict == verify.Explained) != want || r.Replay != nil && r.Replay.Rebuilds > rebuilds {
 			t.Errorf("%d rebuilds: %s, %+v", rebuilds, r.Verdict, r.Replay)
 		}
 	}
@@ -383,6 +395,10 @@ func TestReplayForged(t *testing.T) {
 	}{
 		{"no inert build", edit(func(r *verify.Report) { r.Replay.Inert = nil })},
 		{"one inert build", edit(func(r *verify.Report) { r.Replay.Inert = r.Replay.Inert[:1] })},
+		{"no control", edit(func(r *verify.Report) { r.Replay.Control = nil })},
+		{"another control", edit(func(r *verify.Report) { r.Replay.Control.Values[0] = "12.2.0-14+deb12u1" })},
+		{"another plain build", edit(func(r *verify.Report) { r.Replay.Plain = r.Reference.SHA256 })},
+		{"fewer rebuilds than that", edit(func(r *verify.Report) { r.Replay.Rebuilds = 1 })},
 		{"the same twice", edit(func(r *verify.Report) { r.Replay.Inert[1] = r.Replay.Inert[0] })},
 		{"no replay", edit(func(r *verify.Report) { r.Replay = nil })},
 		{"no values", edit(func(r *verify.Report) { r.Replay.Values = nil })},
@@ -393,6 +409,11 @@ func TestReplayForged(t *testing.T) {
 		{"a name that climbs", edit(func(r *verify.Report) { r.Reference.Name = "../../fw.bin" })},
 		{"no ledger of an inert build", func(t *testing.T, dir string) {
 			if err := os.Remove(filepath.Join(dir, "inert-2.jsonl")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"no ledger of the control", func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "control-1.jsonl")); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -56,10 +56,12 @@ type Report struct {
 // A Replay is a search for values of the deployed image that a build of its source
 // gives that image with.
 type Replay struct {
-	Rebuilds int              `json:"rebuilds"`        // how many were made
-	Values   []ledger.Premise `json:"values"`          // what the reference was built with; none: it is the plain build
-	Inert    []InertBuild     `json:"inert,omitempty"` // what shows that the values are inert
-	Notes    []string         `json:"notes,omitempty"` // what was seen and not taken, and why
+	Rebuilds int              `json:"rebuilds"`               // how many were made
+	Values   []ledger.Premise `json:"values"`                 // what the reference was built with; none: it is the plain build
+	Inert    []InertBuild     `json:"inert,omitempty"`        // what shows that the values are inert
+	Control  *InertBuild      `json:"control,omitempty"`      // what shows, against the plain build, that they are put in at all
+	Plain    string           `json:"plain_sha256,omitempty"` // of the plain build's output
+	Notes    []string         `json:"notes,omitempty"`        // what was seen and not taken, and why
 }
 
 // An InertBuild is a build with other values than those of the reference, which
@@ -68,7 +70,7 @@ type InertBuild struct {
 	Values []string `json:"values"` // in the order of Replay.Values
 	Size   int64    `json:"size"`   // of its output, in bytes
 	SHA256 string   `json:"sha256"`
-	Ledger string   `json:"ledger_sha256"` // of the account of it against the reference
+	Ledger string   `json:"ledger_sha256"` // of the account of it
 }
 
 // A Tool names the program that made a report.

@@ -78,7 +78,11 @@ func rebuiltEvidence(dir string) (*statement.Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := derive.Agrees(s, origin.Build); err != nil {
+	recipe, err := reference.LoadRecipe(filepath.Join(dir, verify.RecipeFile))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", verify.ErrEvidence, verify.RecipeFile, err)
+	}
+	if err := derive.Agrees(s, recipe, origin.Build); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", verify.ErrEvidence, verify.ProvenanceFile, err)
 	}
 	for _, subject := range s.Subject {

@@ -28,7 +28,12 @@ that was killed left is gone on with by the next one.
   assay cache prune     remove what is left over, or is not wanted any more
 
 It can be removed at any time: what is pinned can be fetched again, as long as it
-is where it was. Copied to another machine it serves there without a network.`,
+is where it was. Copied to another machine it serves there without a network.
+
+A cache is trusted as you are yourself. What is pinned by its own sha256 is held
+against that, whoever wrote the cache; but which file was made of a commit, an image
+or a package is what the cache says, and nothing verifies it. Copy a cache only from
+whom you trust; of any other, let assay cache verify --strict forget what it says.`,
 		Args: family,
 		RunE: p.help,
 	}
@@ -142,12 +147,17 @@ func count(n int, thing string) string {
 
 func (p *program) cacheVerifyCommand() *cobra.Command {
 	var c cacheFlags
+	var strict bool
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Digest every file of the cache, and remove what is spoilt",
 		Long: `Digest every file of the cache and remove those that are not what their name says,
 as a disk that fails may leave them. Nothing that uses the cache ever takes such a
 file; this finds all of them at once.
+
+Which file was made of a commit, an image or a package cannot be verified, but by
+making it anew. How often the cache says so is counted; with --strict it is forgotten,
+and each such file is made anew when it is next asked for, which needs a network.
 
 Exit codes: 0 all are right; 1 some were spoilt, and are removed; 2 trouble`,
 		Args: arity(0),
@@ -161,25 +171,50 @@ Exit codes: 0 all are right; 1 some were spoilt, and are removed; 2 trouble`,
 			if len(corrupt) > 0 {
 				p.code = verify.ExitRejected
 			}
+			var unverified int
+			if err == nil {
+				unverified, err = aliases(cache, strict)
+			}
 			if err != nil || c.output.quiet {
 				return err
 			}
 			if c.output.format == "json" {
 				return report.JSON(p.stdout, struct {
-					Schema  string        `json:"schema"`
-					Files   int           `json:"files"`
-					Corrupt []fetch.Entry `json:"corrupt"`
-				}{"assay.dev/cache-verify/v1", n, corrupt})
+					Schema     string        `json:"schema"`
+					Files      int           `json:"files"`
+					Corrupt    []fetch.Entry `json:"corrupt"`
+					Unverified int           `json:"unverified"` // aliases
+					Forgotten  bool          `json:"forgotten"`  // these
+				}{"assay.dev/cache-verify/v1", n, corrupt, unverified, strict})
 			}
 			for _, e := range corrupt {
 				fmt.Fprintf(p.stdout, "spoilt, and removed: sha256:%s %d\n", e.SHA256, e.Size)
+			}
+			switch {
+			case unverified > 0 && strict:
+				fmt.Fprintf(p.stdout, "forgotten: %s that a file was made of a commit, an image or a package\n", count(unverified, "statement"))
+			case unverified > 0:
+				fmt.Fprintf(p.stdout, "not verified: %s that a file was made of a commit, an image or a package\n", count(unverified, "statement"))
 			}
 			_, err = fmt.Fprintf(p.stdout, "%s, %d spoilt\n", count(n, "file"), len(corrupt))
 			return err
 		},
 	}
 	c.add(cmd)
+	cmd.Flags().BoolVar(&strict, "strict", false, "forget which files were made of commits, images and packages")
 	return cmd
+}
+
+// aliases counts what the cache says and nothing verifies, and forgets it if told to.
+func aliases(c *fetch.Cache, forget bool) (int, error) {
+	if forget {
+		return c.Forget()
+	}
+	l, err := c.List()
+	if err != nil {
+		return 0, err
+	}
+	return l.Aliases, nil
 }
 
 func (p *program) cachePruneCommand() *cobra.Command {
@@ -195,12 +230,14 @@ func (p *program) cachePruneCommand() *cobra.Command {
 		Long: `Remove what processes that were killed left over: files that were being made, and
 downloads that ended early, with which the next fetch would go on. What other
 processes are writing now stays. With a flag, remove whole files too: what was used
-longest ago goes first.
+longest ago goes first. What was used within the last 10 minutes stays, as somebody
+may be about to open it, unless --force says that nobody is.
 
   assay cache prune                      leftovers alone
   assay cache prune --older-than 720h    what was not used for 30 days
   assay cache prune --max-size 10GiB     until no more than that is left
-  assay cache prune --all                everything
+  assay cache prune --all                everything not in use
+  assay cache prune --all --force        everything
 
 Exit codes: 0 done; 2 trouble`,
 		Args: arity(0),
@@ -235,13 +272,17 @@ Exit codes: 0 done; 2 trouble`,
 			if pruned.Live > 0 {
 				fmt.Fprintf(p.stdout, "kept %s that other processes are writing\n", count(pruned.Live, "file"))
 			}
+			if pruned.Recent > 0 {
+				fmt.Fprintf(p.stdout, "kept %s used within the last %.0f minutes; --force removes them\n", count(pruned.Recent, "file"), fetch.InUse.Minutes())
+			}
 			_, err = fmt.Fprintf(p.stdout, "%d bytes removed, %d kept\n", pruned.Size(), pruned.Kept)
 			return err
 		},
 	}
 	c.add(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&what.All, "all", false, "remove every file")
+	f.BoolVar(&what.All, "all", false, "remove every file that is not in use")
+	f.BoolVar(&what.Force, "force", false, "remove what was used within the last 10 minutes too")
 	f.DurationVar(&older, "older-than", 0, "remove what was not used for that time, as in 720h")
 	f.Var(&most, "max-size", "remove what was used longest ago until no more than that is left")
 	return cmd

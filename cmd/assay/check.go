@@ -47,7 +47,12 @@ Paths are relative to the delivery file. Each side, deployed, reference (given b
 path) and source (of a recipe), may have a rule of signers: all of them, any, or
 exactly these and no other of the delivery; without one, all that are listed must
 hold. Provenance that a trusted signer made must name the recipe's source: by its
-sha256, or by the commit that the recipe gives as its revision. With --evidence the folder holds the
+sha256, or by the commit that the recipe gives as its revision. Where the recipe
+allows counterfactual rebuilds (replay, --max-rebuilds) and bytes are not accounted
+for, values that stand in the deployed image are put into the build: see README.
+deployed: {url: …, sha256: …} or {oci: …}, reference: {fetch: …, sha256: …} and a
+recipe's sources are taken from the cache, and from the network with --network. A
+lock beside the recipe is the business of assay rebuild. With --evidence the folder holds the
 report, the ledger, the rebuilt reference and the build logs, and
 "assay recheck" replays it.
 
@@ -80,7 +85,7 @@ report, the ledger, the rebuilt reference and the build logs, and
 			}
 			co := verify.CheckOptions{
 				Options: o, Policy: policy, Sandbox: back, ToolDirs: box.tools, WorkDir: work, Say: p.say(&output),
-				Fetcher: fetching.fetcher(p.say(&output)),
+				Fetching: fetching.fetching(p.say(&output)),
 			}
 			if cmd.Flags().Changed("max-rebuilds") {
 				if rebuilds < 0 {

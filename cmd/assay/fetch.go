@@ -38,17 +38,20 @@ No pin, no fetch: without one the error says which digest was seen. Compare it w
 what the maker of the file says, over another channel, before you pin it. --sha256
 may stand beside the other pins too; it is the digest of the file that comes out.
 
-A download that ends early, whatever ends it, is gone on with the next time. At most
-10 redirects are followed, none from https to http, and none from the public network
-to a private address. No credentials are given to anybody. HTTPS_PROXY, HTTP_PROXY
-and NO_PROXY name proxies; --ca-file names authorities in place of the system's, as
-SSL_CERT_FILE does.
+A download that ends early, whatever ends it, is gone on with the next time. A server
+that sends less than 64 KiB in a minute is left. At most 10 redirects are followed,
+none from https to http, and none from the public network to a private address. No
+credentials are given to anybody. HTTPS_PROXY, HTTP_PROXY and NO_PROXY name proxies;
+--ca-file names authorities in place of the system's, as SSL_CERT_FILE does.
 
 What comes out is one line: the digest, the bytes, the name. The cache is in the
-folder that assay cache dir prints; ASSAY_CACHE or --cache names another.
+folder that assay cache dir prints; ASSAY_CACHE or --cache names another. Of a commit,
+an image and a package it remembers which file was made of it, and is believed: use
+none that somebody wrote whom you do not trust as yourself.
 
 Exit codes: 0 it is there, and is the pinned one; 1 it is not the pinned one; 2 not
-pinned, or trouble; 3 it is larger than --max-size, or --timeout is over`
+pinned, or trouble; 3 it is larger than --max-size, or --timeout is over, or the server
+is too slow or comes to no end`
 
 func (p *program) fetchCommand() *cobra.Command {
 	var (
@@ -78,8 +81,10 @@ func (p *program) fetchCommand() *cobra.Command {
 			}
 			req.MaxSize = int64(most)
 			f := &fetch.Fetcher{Network: true, Progress: p.say(&output)}
-			if f.Cache, err = fetch.Open(folder); err != nil {
-				return err
+			if req.File == "" { // which stays where it is
+				if f.Cache, err = fetch.Open(folder); err != nil {
+					return err
+				}
 			}
 			if f.CAs, err = authorities(ca); err != nil {
 				return err
@@ -189,14 +194,24 @@ func placeFile(out string, a *fetch.Artifact) error {
 	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return err
 	}
-	err = os.Link(f.Name(), out) // unlike Rename, it does not replace
+	return moveNew(f.Name(), out, os.Link)
+}
+
+// moveNew gives a file its name, which must be free. link is os.Link: unlike Rename,
+// it does not replace.
+func moveNew(from, to string, link func(from, to string) error) error {
+	err := link(from, to)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		// A file system without links: take the name, then replace what we made.
+		var taken *os.File
+		if taken, err = os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644); err == nil {
+			err = errors.Join(taken.Close(), os.Rename(from, to))
+		}
+	}
 	if errors.Is(err, fs.ErrExist) {
-		return exists(out)
+		return exists(to)
 	}
-	if err != nil { // a file system without links
-		return os.Rename(f.Name(), out)
-	}
-	return nil
+	return err
 }
 
 // copyDigest copies a file and returns the sha256 of what it copied.

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -60,5 +62,31 @@ func TestFetch(t *testing.T) {
 	}
 	if b, err := os.ReadFile(out); err != nil || !bytes.Equal(b, data) {
 		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// On a file system without links nothing is replaced either.
+func TestMoveNew(t *testing.T) {
+	none := func(string, string) error { return errors.ErrUnsupported }
+	for name, link := range map[string]func(string, string) error{"links": os.Link, "no links": none} {
+		dir := t.TempDir()
+		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+		if err := errors.Join(os.WriteFile(from, []byte("new"), 0o600), os.WriteFile(to, []byte("old"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		err := moveNew(from, to, link)
+		if b, _ := os.ReadFile(to); err == nil || !strings.Contains(err.Error(), "exists already") || string(b) != "old" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+		if err := os.Remove(to); err != nil {
+			t.Fatal(err)
+		}
+		err = moveNew(from, to, link)
+		if b, _ := os.ReadFile(to); err != nil || string(b) != "new" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+		if err := moveNew(from, filepath.Join(dir, "none", "to"), link); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

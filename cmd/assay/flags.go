@@ -178,7 +178,7 @@ func (p *program) say(o *outputFlags) func(string) {
 	if o.quiet {
 		return func(string) {}
 	}
-	return func(s string) { fmt.Fprintf(p.stderr, "assay: %s\n", s) }
+	return func(s string) { fmt.Fprintf(p.stderr, "assay: %s\n", report.Clean(s)) }
 }
 
 // conclude stores the evidence, prints the report and keeps its exit code.

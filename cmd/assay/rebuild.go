@@ -84,7 +84,7 @@ one; 2 trouble; 3 the build failed or a limit stopped it`,
 			if err != nil {
 				return err
 			}
-			if err := verify.Resolve(cmd.Context(), recipe, fetching.fetcher(p.say(&output))); err != nil {
+			if err := verify.Resolve(cmd.Context(), recipe, fetching.fetching(p.say(&output)), p.say(&output)); err != nil {
 				return err
 			}
 			var settings []reference.Setting

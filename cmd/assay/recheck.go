@@ -25,7 +25,10 @@ and, where it has them, by digest.
 
 This is about the bytes. Signatures, the origin of the reference and the names of
 sections are taken as recorded, and so is that they are all there was: verify the
-signatures again with assay verify, or the delivery with assay check.
+signatures again with assay verify, or the delivery with assay check. Where the
+reference was built with values of the deployed image, the builds that show them
+to be inert are replayed too; that these are what the recipe gives is taken as
+recorded: assay rebuild --set builds them again.
 
 Exit codes: that of the recorded verdict if the evidence is sound; 1 if anything
 was changed, or cannot be parsed, or is about other images; 2 trouble`,

@@ -40,8 +40,9 @@ It replaces no file.
 comments on what could not be taken over, and builds nothing.
 
 --from-provenance prints the recipe of a build that a signed SLSA provenance states.
---subject is what was built, and --key, or an identity with --issuer and
---trusted-root, says whose word is taken; see assay verify. It builds nothing.
+--subject is what was built, and --key, or --certificate-identity with
+--certificate-oidc-issuer and --trusted-root, says whose word is taken; see assay
+verify. It builds nothing.
 
 --lock writes RECIPE.lock.yaml after the build: the digest of every source, and
 version and digest of every tool. --locked demands that recipe, sources and tools
@@ -53,7 +54,7 @@ func (r *recipeFlags) add(f *pflag.FlagSet) {
 	f.Var(&text{&r.provenance, "FILE"}, "from-provenance", "print the recipe of the build that this signed SLSA provenance states (a bundle)")
 	f.Var(&text{&r.subject, "FILE"}, "subject", "what the provenance is of: a file, or sha256:HEX")
 	for _, o := range signature.Options() {
-		if slices.Contains([]string{"key", "identity", "identity-regexp", "issuer", "issuer-regexp", "trusted-root"}, o.Name) {
+		if slices.Contains(signerFlags, o.Name) {
 			f.VarPF(&option{o: o, req: &r.signed}, o.Name, "", o.Usage)
 		}
 	}
@@ -63,8 +64,30 @@ func (r *recipeFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.locked, "locked", false, "demand that recipe, sources and tools are those of RECIPE.lock.yaml")
 }
 
+// signerFlags say whose word provenance is.
+var signerFlags = []string{
+	"key", "certificate-identity", "certificate-identity-regexp", "certificate-oidc-issuer", "certificate-oidc-issuer-regexp", "trusted-root",
+}
+
+// buildFlags are of no use to what builds nothing.
+var buildFlags = []string{"out", "builds", "set", "lock", "locked", "sandbox", "tool-dir", "network", "cache"}
+
 // args demands a recipe, but for what writes one.
 func (r *recipeFlags) args(cmd *cobra.Command, args []string) error {
+	given := func(names []string) string {
+		for _, name := range names {
+			if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+				return name
+			}
+		}
+		return ""
+	}
+	if name := given(signerFlags); name != "" && r.provenance == "" {
+		return misuse(cmd, "--%s says whose word --from-provenance takes, and there is none: nothing would be verified", name)
+	}
+	if name := given(buildFlags); name != "" && (r.start || r.buildinfo != "" || r.provenance != "") {
+		return misuse(cmd, "--%s is for building, and a recipe is written here, not built", name)
+	}
 	switch {
 	case r.start && r.buildinfo != "", r.start && r.provenance != "", r.buildinfo != "" && r.provenance != "":
 		return misuse(cmd, "--init, --from-buildinfo and --from-provenance each write a recipe: give one of them")
@@ -269,12 +292,12 @@ func (r *recipeFlags) hold(l *reference.Lock, file string, recipe *reference.Rec
 		}
 		say("wrote " + reference.LockName(file))
 	case r.locked:
-		return l.Hold(res.Build.Tools)
+		return l.Hold(recipe, &res.Build)
 	case l != nil:
 		if l.Recipe.SHA256 != recipe.SHA256 {
 			say(fmt.Sprintf("note: the recipe is not the one that %s was written for", filepath.Base(reference.LockName(file))))
 		}
-		for _, line := range l.Differences(res.Build.Tools) {
+		for _, line := range l.Differences(recipe, &res.Build) {
 			say(report.Clean("note: " + line))
 		}
 	}

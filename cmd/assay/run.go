@@ -136,7 +136,7 @@ func (p *program) fail(err error) int {
 	case errors.As(err, &unfetched):
 		hint = unfetched.Hint
 	case errors.As(err, &offline):
-		hint = offline.Hint()
+		code, hint = verify.ExitUndecided, offline.Hint()
 	case errors.As(err, &unpinned):
 		hint = unpinned.Hint()
 	case errors.As(err, &lock):

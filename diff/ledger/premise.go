@@ -80,21 +80,17 @@ var grammars = map[string]grammar{
 	"user": {text: regexp.MustCompile(`^[a-z_][a-z0-9_-]*$`), most: 24, bits: perByte(6, 5)},
 	"home": {text: regexp.MustCompile(`^/home(/[A-Za-z0-9_][A-Za-z0-9._+~-]*)+$`), most: 64, bits: perByte(7, 6)},
 	"path": {text: regexp.MustCompile(`^(/[A-Za-z0-9_][A-Za-z0-9._+~-]*)+$`), most: 96, bits: perByte(7, 7)},
-	"locale": {
-		text: regexp.MustCompile(`^([a-z]{2,3}_[A-Z]{2}|C)(\.UTF-8|\.utf8)?$`), most: 12,
-		bits: func(string) int64 { return 28 }, // five letters, and what follows
-	},
-	// The numbers that scripts test stay; what follows them is the vendor's. It keeps the
-	// digits of its first number: no third value of another length could show a test
-	// for less than ten to matter.
+	// The numbers that scripts test stay; what follows them is the vendor's. It begins
+	// with the sign that the plain one begins with, and with a number of as many digits:
+	// no third value could show another sign or length not to matter.
 	"version": {
 		text: regexp.MustCompile(`^[0-9]+(\.[0-9]+)+([-+~][0-9a-z]+(\.[0-9a-z]+)*)*$`), most: 40,
 		bits: func(v string) int64 { _, n := revision(v); return 6*int64(n) + 5 },
 		fits: func(plain, value string) bool {
 			_, n := revision(value)
 			was, is := leading.FindString(plain), leading.FindString(value)
-			return upstream.FindString(plain) == upstream.FindString(value) && upstream.MatchString(plain) && n <= 24 &&
-				(was == "" || is == "" || len(was) == len(is))
+			return upstream.FindString(plain) == upstream.FindString(value) && n <= 24 &&
+				was != "" && len(was) == len(is) && was[len(upstream.FindString(was))] == is[len(upstream.FindString(is))]
 		},
 		free: revision,
 	},
@@ -148,17 +144,26 @@ func active(format string, args ...any) error {
 }
 
 // Third says whether third can stand for the value of p in a build that shows it to
-// be inert: of the same grammar and length, with another letter or digit at every
-// place that has one; a point in time in another year, month or day, hour, minute
-// and second.
-func (p Premise) Third(third string) error {
+// be inert: of the same grammar and length and, with all, with another letter or digit
+// at every place that has one; a point in time in another year, day, hour, minute and
+// second. Without all it only is another.
+func (p Premise) Third(third string, all bool) error {
 	q := p
 	q.Value = third
+	if third == p.Plain {
+		q.Plain = p.Value // Price refuses the plain value, which stands well for another
+	}
 	if _, err := q.Price(); err != nil {
 		return err
 	}
+	if third == p.Value {
+		return invalid("premise %s: %q is the value itself", p.name(), third)
+	}
 	if len(third) != len(p.Value) {
 		return invalid("premise %s: %q is not as long as %q", p.name(), third, p.Value)
+	}
+	if !all {
+		return nil
 	}
 	if p.Factor == "epoch" || p.Factor == "time" {
 		a, b := stamp(p.Value), stamp(third)
@@ -188,14 +193,11 @@ func (p Premise) Third(third string) error {
 	return nil
 }
 
-// fixed says whether a place of a value is the same in all values: /home, and what
-// follows the country of a locale.
+// fixed says whether a place of a value may be the same in all values.
 func fixed(factor, value string, i int) bool {
 	switch factor {
 	case "home":
 		return i < len("/home/")
-	case "locale":
-		return i >= strings.IndexByte(value+".", '.')
 	case "timezone":
 		return value[i] <= '9' // an offset has too few values to differ at every place
 	}
@@ -215,30 +217,32 @@ type swap struct{ from, to []byte }
 // swaps are the ways in which a value shows, in pairs of equal length: as itself; a
 // path and a host name also by their last and first part, a version by its revision;
 // a time in every layout that is known, in decimal and in binary.
-func (p Premise) swaps(third string) []swap {
+func (p Premise) swaps(third string) []swap { return swaps(p.Factor, p.Value, third) }
+
+func swaps(factor, value, third string) []swap {
 	var out []swap
 	add := func(from, to string) {
 		if len(from) == len(to) && len(from) >= 2 && from != to {
 			out = append(out, swap{[]byte(from), []byte(to)})
 		}
 	}
-	add(p.Value, third)
-	switch p.Factor {
+	add(value, third)
+	switch factor {
 	case "path", "home":
-		cut := strings.LastIndexByte(p.Value, '/') + 1
-		add(p.Value[cut:], third[cut:])
+		cut := strings.LastIndexByte(value, '/') + 1
+		add(value[cut:], third[cut:])
 	case "host":
-		cut := strings.IndexByte(p.Value+".", '.')
-		add(p.Value[:cut], third[:cut])
+		cut := strings.IndexByte(value+".", '.')
+		add(value[:cut], third[:cut])
 	case "version":
-		off, _ := revision(p.Value)
-		add(p.Value[off:], third[off:])
+		off, _ := revision(value)
+		add(value[off:], third[min(off, len(third)):])
 	case "timezone":
-		cut := len(strings.TrimRight(p.Value, "-0123456789:"))
-		add(p.Value[:cut], third[:cut])
-		add(offsetText(p.Value[cut:]), offsetText(third[cut:]))
+		cut := len(strings.TrimRight(value, "-0123456789:"))
+		add(value[:cut], third[:cut])
+		add(offsetText(value[cut:]), offsetText(third[cut:]))
 	case "epoch", "time":
-		a, b := stamp(p.Value), stamp(third)
+		a, b := stamp(value), stamp(third)
 		for _, l := range shownTimes {
 			add(a.Format(l), b.Format(l))
 		}
@@ -271,7 +275,7 @@ func offsetText(posix string) string {
 // and in parts.
 var shownTimes = func() []string {
 	out := []string{
-		"Jan 02 2006", "Jan _2", "Jan 02", "02 Jan 2006", "_2 Jan 2006", "2 Jan 2006", "Jan 2 2006", "January 2006", "20060102",
+		"2006/01/02", "2006/01/02 15:04:05", "06.01", "Monday, January 02, 2006, 03:04:05 PM", "Jan 02 2006", "Jan _2", "Jan 02", "02 Jan 2006", "_2 Jan 2006", "2 Jan 2006", "Jan 2 2006", "January 2006", "20060102",
 		"02/01/2006", "01/02/06", "060102", "20060102150405", "20060102T150405", "2006.01.02", "2006-01-02 15:04", "15:04", "150405",
 		"Mon, 2 Jan 2006 15:04:05", "Mon, 02 Jan 2006 15:04:05", "Mon Jan _2 15:04:05", "Mon Jan 2 15:04:05", "Monday", "Mon", "January",
 		"Jan", "2006", "3:04:05 PM", "03:04:05 PM",
@@ -283,9 +287,9 @@ var shownTimes = func() []string {
 	return out
 }()
 
-// Demand returns the values of the builds that a proof takes: with the low thirds of
-// all premises, with the high ones and, where even asks for it, with the even ones. It
-// is nil if a premise has none.
+// Demand returns the values of the builds that show premises to be inert: with the low
+// thirds of all of them, with the high ones and, where even asks for it, with the even
+// ones. It is nil if a premise has none.
 func Demand(premises []Premise, even bool) [][]string {
 	out := make([][]string, 2, 3)
 	if even {
@@ -301,6 +305,29 @@ func Demand(premises []Premise, even bool) [][]string {
 		}
 	}
 	return out
+}
+
+// Controls returns the values of the build that shows how values are put in to be inert.
+func Controls(premises []Premise) []string {
+	out := make([]string, len(premises))
+	for i, p := range premises {
+		out[i] = p.Control()
+	}
+	return out
+}
+
+// Controlled checks that the plain build a and a build b with the values of Controls in
+// the place of the plain ones differ in nothing but how these show, as Inert does: that
+// setting a value, apart from which value it is, changes nothing. The ledger is one of a
+// as the reference and b as the deployed image.
+func (l *Ledger) Controlled(ctx context.Context, a, b Image, t Tools, premises []Premise) (even int64, err error) {
+	var all []swap
+	for _, p := range premises {
+		if v := p.Control(); len(v) == len(p.Plain) {
+			all = append(all, swaps(p.Factor, p.Plain, v)...)
+		}
+	}
+	return l.differ(ctx, a, b, t, all)
 }
 
 // Inert checks that two builds which differ in their premises alone differ in
@@ -334,11 +361,16 @@ func (l *Ledger) Inert(ctx context.Context, a, b Image, t Tools, premises []Prem
 		if _, err := p.Price(); err != nil {
 			return -1, err
 		}
-		if err := p.Third(thirds[i]); err != nil {
+		if err := p.Third(thirds[i], false); err != nil {
 			return -1, err
 		}
 		all = append(all, p.swaps(thirds[i])...)
 	}
+	return l.differ(ctx, a, b, t, all)
+}
+
+// differ checks that two builds differ in swaps alone.
+func (l *Ledger) differ(ctx context.Context, a, b Image, t Tools, all []swap) (even int64, err error) {
 	if len(l.Premises) > 0 {
 		return -1, invalid("a ledger of two builds has no premises of its own")
 	}

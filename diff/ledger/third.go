@@ -7,53 +7,118 @@ import (
 )
 
 // Thirds are the values that stand for the one of a premise in builds which show it to
-// be inert. They are as long, and other at each letter and digit. Low and High are the
-// first and the last of the grammar, so that a test for more or less than some value
-// tells one of them from it. Even has the same sum of bytes as the value: many images
-// hold a byte that makes the sum of all bytes come to zero, and that byte then stays
-// as it is. Even is "" if there is none.
+// be inert. They are as long as the value.
+//
+// Low is what the plain build had, cut or filled up to that length: where it is as long,
+// it is that very value. So what the deployed image was built with is held against what
+// the reference is built with, in its separators and kinds of characters too. High is
+// the last of the grammar, other at each letter and digit. Even has the same sum of
+// bytes as the value: many images hold a byte that makes the sum of all bytes come to
+// zero, and that byte then stays as it is. Even is "" if there is none.
 type Thirds struct{ Low, High, Even string }
 
 // Thirds returns the values that stand for that of p; ok is false if there are none.
 func (p Premise) Thirds() (t Thirds, ok bool) {
 	switch p.Factor {
 	case "epoch", "time":
-		t.Low, t.High, ok = otherTimes(p)
-		return t, ok
+		var low string
+		if low, t.High, ok = otherTimes(p); ok && p.Third(p.Plain, false) == nil {
+			low = p.Plain
+		}
+		t.Low = low
+		return t, ok && t.Low != t.High
 	case "timezone":
 		t.Low, t.High, ok = otherZones(p)
 		return t, ok
 	}
-	var okLow, okHigh bool
-	t.Low, okLow = extreme(p, false, false)
-	t.High, okHigh = extreme(p, false, true)
+	t.Low = p.like()
+	t.High, ok = extreme(p, false, true)
 	t.Even, _ = extreme(p, true, false)
-	return t, okLow && okHigh && t.Low != t.High
+	return t, ok && t.Low != t.High && p.Third(t.Low, false) == nil
+}
+
+// like is the plain value in the length of the value.
+func (p Premise) like() string {
+	begin, end := p.open()
+	plain := p.Plain
+	if p.Factor == "version" {
+		off, _ := revision(plain)
+		plain = plain[off:]
+	} else if p.Factor == "home" {
+		plain = strings.TrimPrefix(plain, "/home/")
+	}
+	n := end - begin
+	for len(plain) < n {
+		plain += "a"
+	}
+	out := []byte(p.Value[:begin] + plain[:n] + p.Value[end:])
+	if last := len(out) - 1; n > 0 && end == len(p.Value) && !alphanumeric(out[last]) {
+		out[last] = 'a'
+	}
+	if p.Third(string(out), false) == nil {
+		return string(out)
+	}
+	// It is the value itself: then one of its shape.
+	low, _ := extreme(Premise{Factor: p.Factor, Tool: p.Tool, Plain: p.Plain, Value: string(out)}, false, false)
+	return low
+}
+
+// open is the part of a value that others may have otherwise.
+func (p Premise) open() (begin, end int) {
+	begin, end = 0, len(p.Value)
+	switch p.Factor {
+	case "version":
+		begin, _ = revision(p.Value)
+	case "home":
+		begin = len("/home/")
+	}
+	return begin, end
+}
+
+// Control is a value for a build that shows how the values are put in to be inert: in
+// the place of the plain one, and of its length. It is the plain value itself where no
+// other can be had: then the build is set to what it has.
+func (p Premise) Control() string {
+	q := p
+	q.Value, q.Plain = p.Plain, ""
+	if p.Factor == "version" {
+		q.Plain = p.Plain + "+x" // of the same numbers
+	}
+	if _, err := q.Price(); err != nil {
+		return p.Plain
+	}
+	switch p.Factor {
+	case "epoch", "time":
+		if _, high, ok := otherTimes(q); ok {
+			return high
+		}
+		return p.Plain
+	case "timezone":
+		return p.Plain
+	}
+	if v, ok := extreme(q, false, true); ok {
+		return v
+	}
+	return p.Plain
 }
 
 // places are the bytes of a value that others may have otherwise, with the first and
 // last of their kind.
 func places(p Premise) (at []int, from, to []byte) {
-	begin, end := 0, len(p.Value)
-	switch p.Factor {
-	case "version":
-		begin = strings.IndexAny(p.Value, "-+~")
-		if begin < 0 {
-			begin = end
-		}
-	case "home":
-		begin = len("/home/")
-	case "locale":
-		end = strings.IndexByte(p.Value+".", '.')
+	begin, end := p.open()
+	// Two values that a build has side by side are not to become one.
+	less := byte(0)
+	if p.Factor == "user" {
+		less = 1
 	}
 	for i := begin; i < end; i++ {
 		switch c := p.Value[i]; {
 		case c >= '0' && c <= '9':
-			at, from, to = append(at, i), append(from, '0'), append(to, '9')
+			at, from, to = append(at, i), append(from, '0'), append(to, '9'-less)
 		case c >= 'a' && c <= 'z':
-			at, from, to = append(at, i), append(from, 'a'), append(to, 'z')
+			at, from, to = append(at, i), append(from, 'a'), append(to, 'z'-less)
 		case c >= 'A' && c <= 'Z':
-			at, from, to = append(at, i), append(from, 'A'), append(to, 'Z')
+			at, from, to = append(at, i), append(from, 'A'), append(to, 'Z'-less)
 		}
 	}
 	return at, from, to
@@ -106,7 +171,7 @@ func extreme(p Premise, keep, last bool) (string, bool) {
 			}
 		}
 	}
-	if p.Third(string(out)) != nil {
+	if p.Third(string(out), true) != nil {
 		return "", false
 	}
 	return string(out), true
@@ -122,7 +187,7 @@ func otherTimes(p Premise) (low, high string, ok bool) {
 	was := time.Unix(n, 0).UTC()
 	find := func(from, to time.Time, step time.Duration) string {
 		for t := from; t.After(to) == (step < 0) && !t.Equal(to); t = t.Add(step) {
-			if text := strconv.FormatInt(t.Unix(), 10); sameShape(was, t) && p.Third(text) == nil {
+			if text := strconv.FormatInt(t.Unix(), 10); sameShape(was, t) && p.Third(text, true) == nil {
 				return text
 			}
 		}
@@ -158,7 +223,7 @@ func otherZones(p Premise) (low, high string, ok bool) {
 			}
 		}
 		for _, o := range offsets {
-			if len(o) == len(offset) && o != offset && p.Third(string(b)+o) == nil {
+			if len(o) == len(offset) && o != offset && p.Third(string(b)+o, true) == nil {
 				return string(b) + o
 			}
 		}

@@ -10,8 +10,11 @@
 //     shows where these values come to stand and what stands around them.
 //  2. The same surroundings in the deployed image hold the values that its build had.
 //  3. A build with these values replaces the reference if it leaves less unexplained.
-//  4. Two or three more builds, with other values of the same grammar and length, must
-//     differ from it where the values stand, and nowhere else ([ledger.Ledger.Inert]).
+//  4. Two or three more builds, with other values of the same length, must differ from it
+//     where the values stand, and nowhere else ([ledger.Ledger.Inert]). One of them has
+//     what the plain build has, cut or filled up to that length.
+//  5. A control, a build with other values of the plain ones' length, must differ from the
+//     plain build in the same way: that a value is put in at all changes nothing.
 //
 // # The adversary
 //
@@ -37,8 +40,8 @@ import (
 	"github.com/assaylab/assay/verify/reference/sandbox"
 )
 
-// thirds is how many builds with other values show at least that the values are inert.
-const thirds = 2
+// thirds is how many builds show at least that the values are inert.
+const thirds = 3
 
 // A Question is what Search answers: which values make a build of Builder's recipe
 // give Deployed.
@@ -58,11 +61,12 @@ type Answer struct {
 	Build    *reference.Build // nil: none is nearer than the plain one
 	Premises []ledger.Premise // what it was built with
 	Inert    []Inert          // what shows that they are inert
+	Control  *Inert           // and that they are put in at all; against the plain build
 	Rebuilds int              // how many were made
 	Notes    []string         // what was seen and not taken, and why
 }
 
-// An Inert is a build with third values, and the account of it against the nearest.
+// An Inert is a build with other values, and the account of it against the nearest.
 type Inert struct {
 	Build  *reference.Build
 	Values []string // of the premises, in their order
@@ -291,6 +295,9 @@ func (s *search) discard(b *reference.Build) { b.Remove() }
 func settings(premises []ledger.Premise) []reference.Setting {
 	var out []reference.Setting
 	for _, p := range premises {
+		if p.Factor == "path" && p.Value == p.Plain {
+			continue // it lies there
+		}
 		if p.Tool == "" {
 			out = append(out, reference.Setting{Factor: p.Factor, Value: p.Value})
 			continue
@@ -301,9 +308,6 @@ func settings(premises []ledger.Premise) []reference.Setting {
 	}
 	return out
 }
-
-// Settings are those that a build is made with under premises.
-func Settings(premises []ledger.Premise) []reference.Setting { return settings(premises) }
 
 func nameOf(p ledger.Premise) string {
 	if p.Tool != "" {
@@ -323,7 +327,7 @@ func (s *search) prove(best *try) error {
 	refusal, err := p.prove()
 	if err != nil || refusal == "" {
 		if err == nil {
-			s.answer.Build, s.answer.Premises, s.answer.Inert = best.build, best.premises, p.proofs
+			s.answer.Build, s.answer.Premises, s.answer.Inert, s.answer.Control = best.build, best.premises, p.proofs, p.control
 		}
 		return err
 	}
@@ -335,6 +339,9 @@ func (s *search) prove(best *try) error {
 	for _, proof := range p.proofs {
 		s.discard(proof.Build)
 	}
+	if p.control != nil {
+		s.discard(p.control.Build)
+	}
 	s.discard(best.build)
 	return nil
 }
@@ -342,10 +349,11 @@ func (s *search) prove(best *try) error {
 // A prover makes the builds that show the values of one to be inert.
 type prover struct {
 	*search
-	best   *try
-	image  ledger.Image // of the best build
-	proofs []Inert
-	even   int64 // where the byte stands that evens out the sum, -1: nowhere
+	best    *try
+	image   ledger.Image // of the best build
+	proofs  []Inert
+	control *Inert
+	even    int64 // where the byte stands that evens out the sum, -1: nowhere
 }
 
 // prove returns why the values are not taken for inert, or nothing.
@@ -359,57 +367,115 @@ func (p *prover) prove() (refusal string, err error) {
 		switch {
 		case err != nil || refusal != "":
 			return refusal, err
-		case n > 0 && even != p.even:
+		case n > 0 && even != p.even && even >= 0 && p.even >= 0:
 			return fmt.Sprintf("the builds that show it inert differ at 0x%x besides", max(even, p.even)), nil
 		}
-		p.even = even
+		p.even = max(p.even, even)
 	}
-	if p.even < 0 {
-		return "", nil
+	if p.even >= 0 {
+		p.q.Say(fmt.Sprintf("the byte at 0x%x evens out the sum of all: a build with values of the same sum must leave it as it is", p.even))
+		if demand = ledger.Demand(p.best.premises, true); demand == nil {
+			return fmt.Sprintf("the byte at 0x%x changes with it, and no other value has the same sum", p.even), nil
+		}
+		even, refusal, err := p.with(demand[2])
+		if err == nil && refusal == "" && even >= 0 {
+			refusal = fmt.Sprintf("the byte at 0x%x changes with it, and is no checksum", even)
+		}
+		if err != nil || refusal != "" {
+			return refusal, err
+		}
 	}
-	p.q.Say(fmt.Sprintf("the byte at 0x%x evens out the sum of all: a build with values of the same sum must leave it as it is", p.even))
-	if demand = ledger.Demand(p.best.premises, true); demand == nil {
-		return fmt.Sprintf("the byte at 0x%x changes with it, and no other value has the same sum", p.even), nil
-	}
-	even, refusal, err := p.with(demand[2])
-	if err == nil && refusal == "" && even >= 0 {
-		refusal = fmt.Sprintf("the byte at 0x%x changes with it, and is no checksum", even)
-	}
-	return refusal, err
+	return p.controlled()
 }
 
 // with builds with third values, and accounts for that against the best build.
 func (p *prover) with(values []string) (even int64, refusal string, err error) {
-	third := slices.Clone(p.best.premises)
-	for i := range third {
-		third[i].Value = values[i]
-	}
-	made, err := p.build("inert", settings(third))
-	if err != nil {
-		return -1, "", err
-	}
-	if made == nil {
-		return -1, "a build with other values fails", nil
-	}
-	proof := Inert{Build: made, Values: values}
-	p.proofs = append(p.proofs, proof)
-	f, size, err := open(made.Output(p.q.Output))
-	if err != nil {
-		return -1, "", err
+	proof, f, err := p.other("inert", values)
+	if proof == nil || err != nil {
+		return -1, "a build with other values fails", err
 	}
 	defer f.Close()
-	l, err := p.account(p.best.build, diff.Image{Name: made.Outputs[p.q.Output].Name, ReaderAt: f, Size: size}, nil)
-	if err == nil {
-		even, err = l.Inert(p.ctx, p.image, ledger.Image{ReaderAt: f, Size: size}, diff.Tools(p.q.Engine), p.best.premises, values)
+	p.proofs = append(p.proofs, *proof)
+	even = -1
+	if err = p.held(proof, f, p.best.build); err == nil {
+		even, err = proof.Ledger.Inert(p.ctx, p.image, f.image(), diff.Tools(p.q.Engine), p.best.premises, values)
 	}
-	var limit *diff.LimitError
-	switch {
-	case errors.Is(err, ledger.ErrNotInert), errors.Is(err, ledger.ErrInvalid), errors.As(err, &limit):
-		return -1, err.Error(), nil
-	case err != nil:
-		return -1, "", err
+	p.proofs[len(p.proofs)-1] = *proof
+	if refusal, err = refused(err); err != nil || refusal != "" {
+		return -1, refusal, err
 	}
-	p.proofs[len(p.proofs)-1].Ledger = l
-	p.q.Say(fmt.Sprintf("%s: differs from %s where the values stand, and nowhere else", made.Name, p.best.build.Name))
+	p.q.Say(fmt.Sprintf("%s: differs from %s where the values stand, and nowhere else", proof.Build.Name, p.best.build.Name))
 	return even, "", nil
+}
+
+// controlled builds with other values than the plain ones, and accounts for that
+// against the plain build.
+func (p *prover) controlled() (refusal string, err error) {
+	proof, f, err := p.other("control", ledger.Controls(p.best.premises))
+	if proof == nil || err != nil {
+		return "a build with other values in the place of the plain ones fails", err
+	}
+	defer f.Close()
+	p.control = proof
+	plain, size, err := open(p.q.Plain.Output(p.q.Output))
+	if err != nil {
+		return "", err
+	}
+	defer plain.Close()
+	even := int64(-1)
+	if err = p.held(proof, f, p.q.Plain); err == nil {
+		even, err = proof.Ledger.Controlled(p.ctx, ledger.Image{ReaderAt: plain, Size: size}, f.image(), diff.Tools(p.q.Engine), p.best.premises)
+	}
+	if refusal, err = refused(err); err != nil || refusal != "" {
+		if refusal != "" {
+			refusal = "that a value is put in at all does more: " + refusal
+		}
+		return refusal, err
+	}
+	if even >= 0 && even != p.even {
+		return fmt.Sprintf("that a value is put in at all changes the byte at 0x%x", even), nil
+	}
+	p.q.Say(fmt.Sprintf("%s: differs from %s where the values stand, and nowhere else", proof.Build.Name, p.q.Plain.Name))
+	return "", nil
+}
+
+// other makes a build of a kind with other values for the premises, and opens its
+// output; it is nil where the build fails.
+func (p *prover) other(kind string, values []string) (*Inert, *output, error) {
+	other := slices.Clone(p.best.premises)
+	for i := range other {
+		other[i].Value = values[i]
+	}
+	made, err := p.build(kind, settings(other))
+	if err != nil || made == nil {
+		return nil, nil, err
+	}
+	f, size, err := open(made.Output(p.q.Output))
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Inert{Build: made, Values: values}, &output{f, size}, nil
+}
+
+// An output is what a build made, opened.
+type output struct {
+	*os.File
+	size int64
+}
+
+func (o *output) image() ledger.Image { return ledger.Image{ReaderAt: o.File, Size: o.size} }
+
+// held accounts for an output against that of another build.
+func (p *prover) held(proof *Inert, f *output, against *reference.Build) (err error) {
+	proof.Ledger, err = p.account(against, diff.Image{Name: proof.Build.Outputs[p.q.Output].Name, ReaderAt: f.File, Size: f.size}, nil)
+	return err
+}
+
+// refused turns an error that is a finding about the values into words.
+func refused(err error) (string, error) {
+	var limit *diff.LimitError
+	if errors.Is(err, ledger.ErrNotInert) || errors.Is(err, ledger.ErrInvalid) || errors.As(err, &limit) {
+		return err.Error(), nil
+	}
+	return "", err
 }

@@ -1,6 +1,7 @@
 package counterfactual
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -20,7 +21,6 @@ const (
 	probeUser   = "zq7user"
 	probeHome   = "/home/zq7home"
 	probePath   = "/zq7top/zq7dir"
-	probeLocale = "zq_QZ.UTF-8"
 	probeZone   = "ZQX"
 	probeOffset = "-3:45" // as TZ has it: +0345
 	probeEpoch  = 1137305137
@@ -143,7 +143,6 @@ func (s *search) candidates() ([]candidate, error) {
 		{Factor: "path", Value: probePath},
 		{Factor: "home", Value: probeHome},
 		{Factor: "timezone", Value: probeZone + probeOffset},
-		{Factor: "locale", Value: probeLocale},
 	}
 	// A build may stumble over what the probe sets: then with less of it.
 	probes := [][]reference.Setting{slices.Concat(versions, others), slices.Concat(versions, others[:3]), versions, others[:1]}
@@ -187,7 +186,6 @@ func (s *search) marks() []mark {
 		{text: probeUser, knob: "user"},
 		{text: probeHome, knob: "home"},
 		{text: probePath, knob: "path"},
-		{text: probeLocale, knob: "locale"},
 		{text: probeZone, knob: "zone"},
 		{text: "+0345", knob: "offset"},
 		{text: "+03:45", knob: "offset"},
@@ -215,6 +213,9 @@ const maxRivals = 3
 func (s *search) premises(values map[string][]found) []candidate {
 	var out []candidate
 	add := func(knob string, premises ...ledger.Premise) {
+		if factor, _, _ := strings.Cut(knob, ":"); !s.q.Builder.Replays(factor) {
+			return
+		}
 		c := candidate{name: knob}
 		plain, refused := false, error(nil)
 		for _, p := range premises {
@@ -226,7 +227,7 @@ func (s *search) premises(values map[string][]found) []candidate {
 				err = errors.Join(err, set.Check())
 			}
 			if err != nil {
-				refused = err
+				refused = cmp.Or(refused, err) // the best stands first
 				continue
 			}
 			if len(c.premises) < maxRivals {
@@ -248,7 +249,7 @@ func (s *search) premises(values map[string][]found) []candidate {
 		}
 		add(g.knob(), list...)
 	}
-	for _, knob := range []string{"host", "user", "path", "home", "locale"} {
+	for _, knob := range []string{"host", "user", "path", "home"} {
 		var list []ledger.Premise
 		for _, f := range values[knob] {
 			list = append(list, ledger.Premise{Factor: knob, Plain: s.q.Builder.Plain(knob), Value: f.value})

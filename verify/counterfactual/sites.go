@@ -1,10 +1,7 @@
 package counterfactual
 
 import (
-	"bytes"
-	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -25,12 +22,78 @@ type site struct {
 	knob   string
 	layout string
 	local  bool
-	find   *regexp.Regexp // its first group is the value
-	must   string         // what stands in any text that find matches, to look for first
-	rank   int            // how much of the surroundings must match: more is better
-	alone  bool           // the value is a text by itself: find matches all of it, and before or after stands beside it
-	before string
-	after  string
+
+	before, after string // what stands right beside the value
+	begins, ends  bool   // the value begins the text; it ends it
+	rank          int    // how much of the surroundings must match: more is better
+
+	// Of a value that is a text by itself: the texts before and after it.
+	alone            bool
+	previous, behind string
+}
+
+// most is how long a value can be.
+const most = 128
+
+// match calls visit with what stands in the place of the value in a text.
+func (st *site) match(run string, visit func(value string)) {
+	for from, visited := 0, 0; visited < 8; {
+		at := 0
+		if !st.begins {
+			i := strings.Index(run[from:], st.before)
+			if i < 0 {
+				return
+			}
+			at = from + i + len(st.before)
+		} else if from > 0 {
+			return
+		}
+		rest := run[at:min(len(run), at+most+len(st.after))]
+		end := -1
+		switch {
+		case st.layout != "" && len(rest) >= len(st.layout) && shaped(st.layout, rest) && strings.HasPrefix(rest[len(st.layout):], st.after):
+			end = len(st.layout)
+		case st.layout != "":
+		case st.ends && len(rest) <= most:
+			end = len(rest)
+		case !st.ends:
+			end = strings.Index(rest, st.after)
+		}
+		if end > 0 && (!st.ends || at+end == len(run)) {
+			visit(rest[:end])
+			visited++
+		}
+		from = max(at, from+1)
+		if from >= len(run) {
+			return
+		}
+	}
+}
+
+// shaped says whether a text begins in the shape of a layout of package time: digits
+// where it has digits, letters where it has letters.
+func shaped(layout, text string) bool {
+	for i := 0; i < len(layout); i++ {
+		l, c := layout[i], text[i]
+		digit := c >= '0' && c <= '9'
+		switch {
+		case l == '_':
+			if !digit && c != ' ' {
+				return false
+			}
+		case l >= '0' && l <= '9':
+			if !digit {
+				return false
+			}
+		case l|0x20 >= 'a' && l|0x20 <= 'z' && !strings.HasPrefix(layout[i:], "T1"):
+			if c|0x20 < 'a' || c|0x20 > 'z' {
+				return false
+			}
+		case l != c:
+			return false
+		}
+	}
+	return true
 }
 
 // A text is a run of printable bytes of an image.
@@ -39,24 +102,26 @@ const (
 	maxText = 4096
 )
 
-// Bounds of what is looked at for values, in bytes of one stream and in texts of a
-// probe that hold marks.
+// Bounds of what is looked at for values: in bytes of an image, all its streams
+// together, and in the sites of one knob.
 const (
 	maxScanned = 512 << 20
-	maxSites   = 4096
+	maxSites   = 64
 )
 
 // texts calls visit for each run of printable bytes in the streams of an image, with
 // the run before it.
 func (s *search) texts(img diff.Image, visit func(run string)) error {
+	left := int64(maxScanned)
 	return diff.Streams(s.ctx, img, s.q.Engine, func(r io.ReaderAt, size int64) error {
-		if size > maxScanned {
-			s.note("a stream of %d bytes was searched for values in its first %d alone", size, int64(maxScanned))
-			size = maxScanned
+		if size > left {
+			s.note("an image was searched for values in its first %d bytes alone", int64(maxScanned))
+			size = left
 		}
+		left -= size
 		var run []byte
 		flush := func() {
-			if len(run) >= minText {
+			if len(run) >= minText && s.ctx.Err() == nil {
 				visit(string(run))
 			}
 			run = run[:0]
@@ -89,21 +154,21 @@ func (s *search) texts(img diff.Image, visit func(run string)) error {
 // near is how much text around a value tells its place again.
 const near = 24
 
-// sites finds where the marks stand in the texts of an image.
+// sites finds where the marks stand in the texts of an image, those with the most
+// around them first.
 func (s *search) sites(img diff.Image, marks []mark) ([]site, error) {
 	var out []site
-	seen := map[string]bool{}
-	last, pending := "", []int(nil) // sites that wait for the run after theirs
+	seen, many := map[site]bool{}, map[string]int{}
+	last, pending := "", []int(nil) // sites that wait for the text behind theirs
 	err := s.texts(img, func(run string) {
+		found := occurrences(run, marks)
 		for _, i := range pending {
-			out[i].after = run
+			if len(found) == 0 { // else it holds a value of its own
+				out[i].behind = run
+			}
 		}
 		pending = pending[:0]
-		found := occurrences(run, marks)
 		for i, f := range found {
-			if len(out) >= maxSites {
-				break
-			}
 			left, right := 0, len(run)
 			if i > 0 {
 				left = found[i-1].end
@@ -112,15 +177,14 @@ func (s *search) sites(img diff.Image, marks []mark) ([]site, error) {
 				right = found[i+1].at
 			}
 			for _, st := range surroundings(run, f, left, right) {
-				key := fmt.Sprintf("%s|%s|%v|%s", st.knob, st.layout, st.local, st.find)
 				if st.alone {
-					st.before = last
-					key += "|" + last
+					st.previous = last
 				}
-				if seen[key] {
+				if seen[st] || many[st.knob] >= maxSites {
 					continue
 				}
-				seen[key] = true
+				seen[st] = true
+				many[st.knob]++
 				if st.alone {
 					pending = append(pending, len(out))
 				}
@@ -131,12 +195,7 @@ func (s *search) sites(img diff.Image, marks []mark) ([]site, error) {
 			last = "" // it holds a value of its own: not the same in another image
 		}
 	})
-	for i := range out {
-		if a := &out[i]; a.alone && len(occurrences(a.after, marks)) > 0 {
-			a.after = ""
-		}
-	}
-	out = slices.DeleteFunc(out, func(a site) bool { return a.alone && a.before == "" && a.after == "" })
+	out = slices.DeleteFunc(out, func(a site) bool { return a.alone && a.previous == "" && a.behind == "" })
 	slices.SortStableFunc(out, func(a, b site) int { return b.rank - a.rank })
 	return out, err
 }
@@ -171,25 +230,10 @@ func occurrences(run string, marks []mark) []occurrence {
 // surroundings are the ways to tell a place again, with more or less of what stands
 // around it between left and right, where the next marks stand or the run ends.
 func surroundings(run string, o occurrence, left, right int) []site {
-	value := `(.{1,128}?)`
-	if o.mark.layout != "" {
-		value = layoutPattern(o.mark.layout)
-	}
 	make := func(before, after string, rank int) site {
-		begin, end := "", ""
-		if before == "" && o.at == 0 {
-			begin = "^"
-		}
-		if after == "" && o.end == len(run) {
-			end = "$"
-		}
-		must := before
-		if len(after) > len(must) {
-			must = after
-		}
 		return site{
-			knob: o.mark.knob, layout: o.mark.layout, local: o.mark.local, must: must, rank: rank,
-			find: regexp.MustCompile(begin + regexp.QuoteMeta(before) + value + regexp.QuoteMeta(after) + end),
+			knob: o.mark.knob, layout: o.mark.layout, local: o.mark.local, before: before, after: after, rank: rank,
+			begins: before == "" && o.at == 0, ends: after == "" && o.end == len(run),
 		}
 	}
 	var out []site
@@ -237,27 +281,21 @@ func (s *search) values(img diff.Image, sites []site) (map[string][]found, error
 	}
 	err := s.texts(img, func(run string) {
 		for _, w := range pending {
-			if w.st.after == run {
+			if w.st.behind == run {
 				add(w.st, w.value)
 			}
 		}
 		pending = pending[:0]
 		for i := range sites {
 			st := &sites[i]
-			if st.must != "" && !strings.Contains(run, st.must) {
-				continue
-			}
-			if st.alone && len(run) > 128 {
-				continue
-			}
-			for _, m := range st.find.FindAllStringSubmatch(run, 8) {
+			st.match(run, func(value string) {
 				switch {
-				case !st.alone, st.before != "" && st.before == last:
-					add(st, m[1])
-				case st.after != "":
-					pending = append(pending, waiting{st, m[1]})
+				case !st.alone, st.previous != "" && st.previous == last:
+					add(st, value)
+				case st.behind != "":
+					pending = append(pending, waiting{st, value})
 				}
-			}
+			})
 		}
 		last = run
 	})
@@ -276,25 +314,4 @@ type found struct {
 	layout string
 	local  bool
 	rank   int
-}
-
-// layoutPattern matches texts in the shape of a layout of package time, as the one
-// group of a regular expression.
-func layoutPattern(layout string) string {
-	var b bytes.Buffer
-	b.WriteByte('(')
-	for i := 0; i < len(layout); i++ {
-		switch c := layout[i]; {
-		case c == '_':
-			b.WriteString(`[ 0-9]`)
-		case c >= '0' && c <= '9':
-			b.WriteString(`[0-9]`)
-		case c|0x20 >= 'a' && c|0x20 <= 'z' && !strings.HasPrefix(layout[i:], "T1") && layout[i:] != "Z":
-			b.WriteString(`[A-Za-z]`)
-		default:
-			b.WriteString(regexp.QuoteMeta(string(c)))
-		}
-	}
-	b.WriteByte(')')
-	return b.String()
 }

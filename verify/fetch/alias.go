@@ -16,6 +16,9 @@ import (
 // against the key. Kind says of what the file was made and how; another way of making it is another kind. So no word of
 // any server is in an alias, but it is a hint all the same: one that is lost, or leads to a file that is lost, costs
 // making the file anew and nothing else.
+//
+// One that is forged leads to a file of the forger's choice. Whoever can write the cache is the user, so a cache is
+// copied only from whom the user trusts as much; [Cache.Forget] drops all aliases.
 type Alias struct {
 	Kind string `json:"kind"` // such as "git-tar/v1"
 	Key  string `json:"key"`  // such as a commit id

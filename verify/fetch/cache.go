@@ -50,6 +50,10 @@ func Open(dir string) (*Cache, error) {
 			return nil, err
 		}
 	}
+	dir, err := filepath.Abs(dir) // what is handed out is found from everywhere
+	if err != nil {
+		return nil, unusable(err)
+	}
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -65,7 +69,7 @@ func unusable(err error) error {
 	return trouble("see assay cache dir; ASSAY_CACHE names another folder", "the cache cannot be used: %s", cause(err))
 }
 
-// Dir is the folder.
+// Dir is the folder, an absolute path.
 func (c *Cache) Dir() string { return c.dir }
 
 func (c *Cache) path(sum string) string { return filepath.Join(c.dir, "sha256", sum[:2], sum) }
@@ -78,7 +82,7 @@ func (c *Cache) Get(ctx context.Context, sum string) (*os.File, error) {
 	if !isDigest.MatchString(sum) {
 		return nil, trouble("", "%.100q is not a sha256: 64 digits 0-9a-f", sum)
 	}
-	f, err := openRegular(c.path(sum))
+	f, err := c.open(sum)
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +99,29 @@ func (c *Cache) Get(ctx context.Context, sum string) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	now := time.Now()
-	_ = os.Chtimes(f.Name(), now, now) // a cache that only others may write is read all the same
 	return f, nil
+}
+
+// open opens a file and marks it as used, in one moment as far as Prune knows: it is gone before, or stays for a while.
+func (c *Cache) open(sum string) (f *os.File, err error) {
+	name, held := c.path(sum), false
+	err = c.locked(func() (err error) {
+		held = true
+		if f, err = openRegular(name); err == nil {
+			touch(name)
+		}
+		return err
+	})
+	if !held && !errors.Is(err, fs.ErrNotExist) { // a cache that only others may write is read all the same
+		return openRegular(name)
+	}
+	return f, err
+}
+
+// touch marks a file as used now, where that can be written.
+func touch(name string) {
+	now := time.Now()
+	_ = os.Chtimes(name, now, now)
 }
 
 // remove takes away the file that is open, and not another that came into its place.
@@ -175,6 +199,7 @@ func (c *Cache) enter(f *os.File, sum string, beside ...string) error {
 			if err := os.Rename(f.Name(), to); err != nil {
 				return err
 			}
+			touch(to) // its last byte may have come long ago
 			// Not before: who is killed here leaves a partial file that can be written still.
 			if err := f.Chmod(0o444); err != nil {
 				return err

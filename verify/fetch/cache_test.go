@@ -286,7 +286,7 @@ func TestTogether(t *testing.T) {
 			for range 20 {
 				switch i {
 				case 0:
-					if _, err := c.Prune(t.Context(), Pruning{All: true}); err != nil {
+					if _, err := c.Prune(t.Context(), Pruning{All: true, Force: true}); err != nil {
 						t.Error(err)
 					}
 				case 1:
@@ -413,5 +413,103 @@ func TestDefaultDir(t *testing.T) {
 	var e *Error
 	if _, err := Open(file); !errors.As(err, &e) || !strings.Contains(e.Hint, "ASSAY_CACHE") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What was put there or handed out a moment ago stays: whoever has its path opens it later.
+func TestPruneInUse(t *testing.T) {
+	c := newCache(t)
+	old := time.Now().Add(-2 * InUse)
+	fresh, handed, idle := put(t, c, noise(100, 1)), put(t, c, noise(100, 2)), put(t, c, noise(100, 3))
+	used(t, c, handed, old)
+	used(t, c, idle, old)
+	if !has(t, c, handed) {
+		t.Fatal("it is not there")
+	}
+	for _, what := range []Pruning{{Before: time.Now().Add(time.Hour)}, {All: true}, {MaxSize: 1}} {
+		p, err := c.Prune(t.Context(), what)
+		if err != nil || p.Recent != 2 || p.Kept != 200 {
+			t.Errorf("%+v: %+v, %v", what, p, err)
+		}
+	}
+	for sum, want := range map[string]bool{fresh: true, handed: true, idle: false} {
+		if has(t, c, sum) != want {
+			t.Errorf("%s: want %t", sum, want)
+		}
+	}
+	p, err := c.Prune(t.Context(), Pruning{All: true, Force: true})
+	if err != nil || p.Recent != 0 || p.Kept != 0 || has(t, c, fresh) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	// A file is put there when it is done, however long its last byte was there.
+	f, err := c.create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := errors.Join(os.Chtimes(f.Name(), old, old), c.enter(f, hexSum(nil))); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := c.Prune(t.Context(), Pruning{All: true}); err != nil || p.Recent != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A cache that only others may write serves all the same.
+func TestReadOnly(t *testing.T) {
+	c := newCache(t)
+	sum := put(t, c, noise(100, 1))
+	lock := filepath.Join(c.Dir(), "lock")
+	if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil { // which root cannot write either
+		t.Fatal(err)
+	}
+	if !has(t, c, sum) || has(t, c, hexSum(nil)) {
+		t.Error("it does not tell what is there")
+	}
+}
+
+func TestForget(t *testing.T) {
+	c := newCache(t)
+	if n, err := c.Forget(); n != 0 || err != nil {
+		t.Errorf("of nothing: %d, %v", n, err)
+	}
+	sum := put(t, c, noise(100, 1))
+	for i := range 3 {
+		if err := c.link(Alias{"test/v1", fmt.Sprint(i)}, sum, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := c.Forget(); n != 3 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, _, err := c.lookup(t.Context(), Alias{"test/v1", "0"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if l, err := c.List(); err != nil || l.Aliases != 0 || !has(t, c, sum) {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// Wherever a process goes, it finds what it was handed.
+func TestAbsolute(t *testing.T) {
+	t.Chdir(t.TempDir())
+	data := noise(100, 1)
+	if err := os.WriteFile("fw.bin", data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open("cache")
+	if err != nil || !filepath.IsAbs(c.Dir()) {
+		t.Fatalf("%v, %v", c, err)
+	}
+	sum := put(t, c, data)
+	f := &Fetcher{Cache: c}
+	for _, r := range []Request{{URL: "https://fw.example/x", SHA256: sum}, {File: "fw.bin", SHA256: sum}} {
+		if a, err := f.Fetch(t.Context(), r); err != nil || !filepath.IsAbs(a.Path) {
+			t.Errorf("%+v, %v", a, err)
+		}
+	}
+	f.Cache = nil // a file of this machine needs none
+	if a, err := f.Fetch(t.Context(), Request{File: "fw.bin", SHA256: sum}); err != nil || a.From != "file:fw.bin" {
+		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -254,6 +254,9 @@ func (f *Fetcher) fetchUnpinned(ctx context.Context, address string, most int64)
 	_, err := f.fetchURL(ctx, Request{URL: address, MaxSize: most})
 	var unpinned *UnpinnedError
 	if errors.As(err, &unpinned) {
+		if unpinned.Pieces { // no digest to show to anybody
+			return "", trouble("try again later", "%s: the connection broke, and the pieces may be of different files", unpinned.Name)
+		}
 		return unpinned.Seen, nil
 	}
 	return "", err

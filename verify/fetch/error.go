@@ -41,6 +41,10 @@ type MismatchError struct {
 	Name string // what was asked for
 	Want string // sha256 that was asked for
 	Seen string // sha256 of what came
+
+	// Pieces says that it came in several, with breaks between them, which may be of different files: nobody may have
+	// the whole.
+	Pieces bool
 }
 
 func (e *MismatchError) Error() string {
@@ -49,6 +53,9 @@ func (e *MismatchError) Error() string {
 
 // Hint says what to do about it.
 func (e *MismatchError) Hint() string {
+	if e.Pieces {
+		return piecesHint
+	}
 	return "someone changed it, or the pin is of another file; if this is the one that is meant, and you know why it differs, pin it by sha256: " + e.Seen
 }
 
@@ -58,17 +65,27 @@ type UnpinnedError struct {
 	Seen string // sha256 of what is there now, or the whole pin where that is another
 	Size int64  // bytes; 0 where unknown
 	Pin  string // how to pin it; "" is by sha256
+
+	Pieces bool // as in a MismatchError
 }
+
+const piecesHint = "the connection broke, and the pieces may be of different files: do not pin that digest, and fetch it again until it comes in one piece"
 
 func (e *UnpinnedError) Error() string {
 	if e.Pin != "" {
 		return fmt.Sprintf("%s is not pinned; what is there now is %s", e.Name, e.Seen)
+	}
+	if e.Pieces {
+		return fmt.Sprintf("%s is not pinned; what came in pieces has %d bytes and the sha256 %s", e.Name, e.Size, e.Seen)
 	}
 	return fmt.Sprintf("%s is not pinned; what is there now has %d bytes and the sha256 %s", e.Name, e.Size, e.Seen)
 }
 
 // Hint says what to do about it.
 func (e *UnpinnedError) Hint() string {
+	if e.Pieces {
+		return piecesHint
+	}
 	pin := e.Pin
 	if pin == "" {
 		pin = "--sha256 " + e.Seen + " (sha256: in a file)"

@@ -15,8 +15,9 @@
 // # The adversary
 //
 // Whoever answers for an address is not trusted: not for content, which is digested here, nor for sizes, ranges,
-// validators or redirects. The worst they can do is to withhold. What they send is bounded ([Request.MaxSize]), silence
-// ends a connection, failures are tried again a few times only. A redirect is followed a few times, never from https to
+// validators or redirects. The worst they can do is to withhold. What they send is bounded ([Request.MaxSize]) with all
+// that has to come anew, and so are the connections for it; silence ends a connection, and less than 64 KiB in a minute
+// ends the fetch; failures are tried again a few times only. A redirect is followed a few times, never from https to
 // http, never from the public network to a private address, and nothing that was meant for the one host goes to the
 // other. Plain http will do for what is pinned: it cannot be tampered with, only read and withheld.
 //
@@ -46,6 +47,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -79,11 +81,11 @@ type Request struct {
 // An Artifact is a file that was fetched. It was digested, and may change after that: whoever reads it later digests
 // what they read, or takes it from [Cache.Get].
 type Artifact struct {
-	Path   string `json:"-"`      // of this machine; in the cache, unless File was asked for
+	Path   string `json:"-"`      // of this machine, absolute; in the cache, unless File was asked for
 	Name   string `json:"name"`   // what to call it, one element of a path
 	Size   int64  `json:"size"`   // bytes
 	SHA256 string `json:"sha256"` // 64 digits 0-9a-f
-	From   string `json:"from"`   // the request, as [ParseRequest] reads it; of a path the last element alone, as reports tell no place
+	From   string `json:"from"`   // the request, as [Request.Name] shows it
 	Cached bool   `json:"cached"` // it was there already, and no connection was made
 
 	// Notes are what else is to be known of it, such as which platform of an image it is of. Of one artifact they are
@@ -93,7 +95,7 @@ type Artifact struct {
 
 // A Fetcher fetches. It may be used by several goroutines.
 type Fetcher struct {
-	Cache    *Cache         // must be set
+	Cache    *Cache         // must be set, unless a File is asked for
 	Network  bool           // connections are allowed
 	Progress func(string)   // told what happens, one line at a time; nil for nobody
 	CAs      *x509.CertPool // authorities to believe; nil for the system's (SSL_CERT_FILE)
@@ -101,6 +103,7 @@ type Fetcher struct {
 	// For tests; zero is what the constants say.
 	idle    time.Duration
 	backoff time.Duration
+	now     func() time.Time
 }
 
 // Fetch brings what is asked for. The error may be an [*UnpinnedError], a [*MismatchError], a [*LimitError], an
@@ -129,7 +132,7 @@ func (f *Fetcher) Fetch(ctx context.Context, r Request) (*Artifact, error) {
 // the same bytes for the same alias always, and nothing that it has not held against the alias's key. It is called only
 // if the file is not there; where it needs a connection, online says so.
 func (f *Fetcher) derive(ctx context.Context, r Request, alias Alias, name string, online bool, fill func(io.Writer) ([]string, error)) (*Artifact, error) {
-	a := &Artifact{Name: name, From: r.String(), Cached: true}
+	a := &Artifact{Name: name, From: r.Name(), Cached: true}
 	file, record, err := f.Cache.lookup(ctx, alias)
 	switch {
 	case err == nil:
@@ -169,6 +172,9 @@ func (f *Fetcher) derive(ctx context.Context, r Request, alias Alias, name strin
 // client speaks HTTP to the host of first and to where it leads, guarded (see guard), and is closed when done with.
 func (f *Fetcher) client(first *url.URL) (c *http.Client, done func()) {
 	g := newGuard(first.Hostname(), f.CAs, f.patience())
+	if f.now != nil {
+		g.now = f.now
+	}
 	return &http.Client{Transport: g, CheckRedirect: redirect}, g.CloseIdleConnections
 }
 
@@ -182,9 +188,16 @@ func (f *Fetcher) say(format string, args ...any) {
 func (f *Fetcher) fetchFile(ctx context.Context, r Request) (*Artifact, error) {
 	file, err := openRegular(r.File)
 	if err != nil {
+		if hint := meant(r.File); hint != "" && errors.Is(err, fs.ErrNotExist) {
+			return nil, trouble(hint, "there is no file %.200q", r.File)
+		}
 		return nil, err
 	}
 	defer file.Close()
+	path, err := filepath.Abs(r.File)
+	if err != nil {
+		return nil, trouble("name it by an absolute path", "cannot say where %s is: %s", r.File, cause(err))
+	}
 	sum, size, err := digestOf(ctx, file, r.MaxSize)
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -196,5 +209,5 @@ func (f *Fetcher) fetchFile(ctx context.Context, r Request) (*Artifact, error) {
 	case r.SHA256 != sum:
 		return nil, &MismatchError{Name: r.File, Want: r.SHA256, Seen: sum}
 	}
-	return &Artifact{Path: r.File, Name: filepath.Base(r.File), Size: size, SHA256: sum, From: "file:" + filepath.Base(r.File), Cached: true}, nil
+	return &Artifact{Path: path, Name: filepath.Base(path), Size: size, SHA256: sum, From: Request{File: path}.Name(), Cached: true}, nil
 }

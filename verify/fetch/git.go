@@ -84,7 +84,7 @@ func parseRepository(text string) (*repository, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	switch {
 	case !ok && strings.Contains(text, "@") && strings.Contains(text, ":") || strings.EqualFold(scheme, "ssh") && ok:
-		return nil, trouble("take its https address, or clone it and give git+file:///PATH@COMMIT", "%.200q: git over ssh is not spoken here", text)
+		return nil, trouble("take its https address, or clone it and give git+file:///PATH@COMMIT", "%.200q: git over ssh is not spoken here", shown(text))
 	case !ok || strings.EqualFold(scheme, "file"):
 		dir := text
 		if ok {
@@ -102,16 +102,16 @@ func parseRepository(text string) (*repository, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
-		return nil, trouble(gitHint, "%.200q is no address of a repository", text)
+		return nil, trouble(gitHint, "%.200q is no address of a repository", shown(text))
 	case u.User != nil:
 		return nil, trouble("leave them out: what is fetched is recorded; clone it with git and give git+file:///PATH@COMMIT",
 			"the address of a repository on %s holds credentials", plain.Line(u.Host))
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, trouble(gitHint, "%.200q: the address of a repository has no ? or #", text)
+		return nil, trouble(gitHint, "%.200q: the address of a repository has no ? or #", shown(text))
 	}
 	endpoint, err := transport.NewEndpoint(text)
 	if err != nil {
-		return nil, trouble(gitHint, "%.200q is no address of a repository", text)
+		return nil, trouble(gitHint, "%.200q is no address of a repository", shown(text))
 	}
 	return &repository{endpoint, u, repositoryName(u.Path)}, nil
 }
@@ -191,12 +191,15 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 
 func (r *repository) failed(ctx context.Context, err error) error {
 	var own *Error
+	var limit *LimitError
 	var stalled *stalledError
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &limit):
+		return limit
 	case errors.Is(err, errTooLarge):
 		return &LimitError{Msg: r.name + ": the repository sends more than is allowed", Hint: "raise the limit with --max-size if it may be that large"}
 	case errors.As(err, &stalled):

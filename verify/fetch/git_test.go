@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -542,6 +543,7 @@ func TestGitStream(t *testing.T) {
 		})
 		f := testFetcher(t)
 		f.idle = 1
+		f.now = func() time.Time { return time.Time{} } // silent, and never slow
 		_, err := f.Fetch(t.Context(), Request{Git: address, Commit: hex.EncodeToString([]byte(commit.id()))})
 		close(quit)
 		if got := gitOutcome(err); !strings.HasPrefix(got, "error: ") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,7 +19,8 @@ import (
 
 const (
 	maxRedirects = 10
-	idle         = time.Minute // without a byte
+	idle         = time.Minute // without a byte, or with fewer than leastInIdle
+	leastInIdle  = 64 << 10    // bytes
 	connecting   = 30 * time.Second
 )
 
@@ -36,12 +38,13 @@ type guard struct {
 	resolver *net.Resolver // nil: the system's
 	host     string        // that was named, plainly written
 	patience time.Duration
+	now      func() time.Time
 	inside   atomic.Bool // it was reached at a private address,
 	outside  atomic.Bool // at a public one
 }
 
 func newGuard(host string, authorities *x509.CertPool, patience time.Duration) *guard {
-	g := &guard{proxy: http.ProxyFromEnvironment, host: address.Plain(host), patience: patience}
+	g := &guard{proxy: http.ProxyFromEnvironment, host: address.Plain(host), patience: patience, now: time.Now}
 	g.inner = &http.Transport{
 		Proxy:                  func(req *http.Request) (*url.URL, error) { return proxyOf(req.Context()), nil },
 		DialContext:            g.dial,
@@ -127,7 +130,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	body := &watched{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, patience: g.patience}
+	body := &watched{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, patience: g.patience, host: host, now: g.now}
 	body.timer = time.AfterFunc(g.patience, func() { cancel(&stalledError{host, g.patience}) })
 	resp.Body = body
 	return resp, nil
@@ -143,6 +146,12 @@ func (e *stalledError) Error() string {
 	return "nothing came from " + plain.Line(e.host) + " for " + e.patience.String()
 }
 
+// A slowError says that next to nothing came. It is told from other limits, which are on sizes.
+type slowError struct{ limit *LimitError }
+
+func (e *slowError) Error() string { return e.limit.Msg }
+func (e *slowError) Unwrap() error { return e.limit }
+
 // redirect is the http.Client's: it bounds redirects, and tells no host where it was named.
 func redirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
@@ -152,18 +161,38 @@ func redirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// watched is a body that ends when nothing comes.
+// watched is a body that ends when nothing comes, or next to nothing: a byte now and then would hold a fetch for ever.
 type watched struct {
 	io.ReadCloser
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	timer    *time.Timer
 	patience time.Duration
+	host     string
+	now      func() time.Time
+	waited   time.Duration // for the bytes that came of late; the time that the reader takes is not the server's
+	came     int64         // bytes
+	slow     error         // for good: who reads in full does not see an error that comes with the last byte
 }
 
 func (w *watched) Read(b []byte) (int, error) {
+	if w.slow != nil {
+		return 0, w.slow
+	}
 	w.timer.Reset(w.patience)
+	before := w.now()
 	n, err := w.ReadCloser.Read(b)
+	w.waited += w.now().Sub(before)
+	w.came += int64(n)
+	if err == nil && w.waited >= w.patience {
+		if w.came < leastInIdle {
+			w.slow = &slowError{&LimitError{
+				Msg:  fmt.Sprintf("%s sends too slowly: %d bytes in %s, fewer than %d", plain.Line(w.host), w.came, w.waited.Round(time.Millisecond), leastInIdle),
+				Hint: "try again later, or name another place that has it",
+			}}
+		}
+		w.waited, w.came, err = 0, 0, w.slow
+	}
 	if err != nil && err != io.EOF && w.ctx.Err() != nil {
 		err = context.Cause(w.ctx)
 	}

@@ -25,6 +25,8 @@ const (
 	maxFailures = 5         // in a row, without much coming between them
 	maxRestarts = 5         // from the first byte, as the file changed or the server knows no ranges
 	much        = 256 << 10 // bytes
+	maxPieces   = 500       // connections in all: a server that sends much at a time, and breaks, has no end
+	maxAnew     = 1 << 30   // bytes that come a second time, beyond the limit of a file
 	firstPause  = time.Second
 	maxPause    = 30 * time.Second
 	maxURL      = 8 << 10 // bytes
@@ -40,11 +42,11 @@ func parseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return nil, trouble("write https://HOST/PATH", "%.200q is no address", text)
+		return nil, trouble("write https://HOST/PATH", "%.200q is no address", shown(text))
 	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, trouble("write https://HOST/PATH", "%.200q is no https address", text)
+		return nil, trouble("write https://HOST/PATH", "%.200q is no https address", shown(text))
 	case u.Hostname() == "":
-		return nil, trouble("write https://HOST/PATH", "%.200q names no host", text)
+		return nil, trouble("write https://HOST/PATH", "%.200q names no host", shown(text))
 	case u.User != nil:
 		return nil, trouble("leave it out: addresses are shown in reports", "the address of a file at %s has a user's name in it", u.Host)
 	}
@@ -72,7 +74,7 @@ func (f *Fetcher) fetchURL(ctx context.Context, r Request) (*Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Artifact{Name: fileName(u), From: r.String()}
+	a := &Artifact{Name: fileName(u), From: r.Name()}
 	if ok, err := f.cached(ctx, r, a); ok || err != nil {
 		return a, err
 	}
@@ -112,9 +114,9 @@ func (f *Fetcher) fetchURL(ctx context.Context, r Request) (*Artifact, error) {
 	}
 	switch {
 	case r.SHA256 == "":
-		return nil, &UnpinnedError{Name: a.From, Seen: entry.SHA256, Size: entry.Size}
+		return nil, &UnpinnedError{Name: a.From, Seen: entry.SHA256, Size: entry.Size, Pieces: d.pieces}
 	case r.SHA256 != entry.SHA256:
-		return nil, &MismatchError{Name: a.From, Want: r.SHA256, Seen: entry.SHA256}
+		return nil, &MismatchError{Name: a.From, Want: r.SHA256, Seen: entry.SHA256, Pieces: d.pieces}
 	}
 	a.Path, a.Size, a.SHA256 = f.Cache.path(entry.SHA256), entry.Size, entry.SHA256
 	return a, nil
@@ -154,7 +156,10 @@ type download struct {
 	pinned   bool
 	limit    int64 // bytes
 	restarts int
-	joined   bool // the file is of several replies, or nothing told that the last one is whole
+	asked    int   // requests
+	taken    int64 // bytes, those that were thrown away too
+	pieces   bool  // the file is of several replies
+	joined   bool  // the file is of several replies, or nothing told that the last one is whole
 	said     int64
 }
 
@@ -168,6 +173,12 @@ func (e *brokenError) Error() string { return e.what }
 
 func broken(format string, args ...any) error {
 	return &brokenError{what: fmt.Sprintf(format, args...)}
+}
+
+// passing says that an error may not be there the next time.
+func passing(err error) bool {
+	var again *brokenError
+	return errors.As(err, &again)
 }
 
 // bring downloads all of the file and enters it into the cache.
@@ -187,7 +198,8 @@ func (d *download) bring(ctx context.Context, want string) (Entry, error) {
 			return Entry{}, err
 		}
 	}
-	if d.joined = p.at > 0; d.joined {
+	d.pieces = p.at > 0
+	if d.joined = d.pieces; d.joined {
 		d.fetcher.say("%s: going on after %d bytes", d.name, p.at)
 	}
 	for first := true; ; first = false {
@@ -199,11 +211,8 @@ func (d *download) bring(ctx context.Context, want string) (Entry, error) {
 		}
 		// The pieces may be of different files, or the end be missing.
 		d.fetcher.say("%s: what came in pieces is not the pinned file: fetching it anew", d.name)
-		if err := d.restart("what came in pieces is not the pinned file"); err != nil {
-			var again *brokenError
-			if !errors.As(err, &again) {
-				return Entry{}, err
-			}
+		if err := d.restart("what came in pieces is not the pinned file"); !passing(err) {
+			return Entry{}, err
 		}
 	}
 }
@@ -265,15 +274,18 @@ func (d *download) once(ctx context.Context) (bool, error) {
 	p := d.partial
 	if p.at > 0 && !d.pinned && p.mark.Validator == "" {
 		// Nothing would tell that the rest is of another file.
-		if err := d.restart("the connection broke, and the server names no version of the file to go on with"); err != nil {
-			var again *brokenError
-			if !errors.As(err, &again) {
-				return false, err
-			}
+		if err := d.restart("the connection broke, and the server names no version of the file to go on with"); !passing(err) {
+			return false, err
 		}
 	}
 	if p.at > 0 && p.complete() {
 		return true, nil
+	}
+	if d.asked++; d.asked > maxPieces {
+		return false, &LimitError{
+			Msg:  fmt.Sprintf("%s did not come over %d connections", d.name, maxPieces),
+			Hint: "if that server is right, fetch it again: what came is kept, and the next try goes on from there",
+		}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url.String(), nil)
 	if err != nil {
@@ -334,7 +346,7 @@ func (d *download) begin(resp *http.Response) error {
 		}
 		d.fetcher.say("%s: the server begins again with the first byte", d.name)
 	}
-	d.joined = false
+	d.joined, d.pieces = false, false
 	return p.reset(m)
 }
 
@@ -357,7 +369,7 @@ func (d *download) resumed(resp *http.Response) (last int64, err error) {
 	if p.mark.Total < 0 {
 		p.mark.Total = total
 	}
-	d.joined = true
+	d.joined, d.pieces = true, true
 	return last, nil
 }
 
@@ -421,6 +433,12 @@ func (d *download) take(ctx context.Context, body io.Reader, last int64) error {
 			p.drop() // it was not announced, and may have no end
 			return tooLarge(d.name, d.limit)
 		}
+		if d.taken += int64(n); d.taken > d.limit+min(d.limit, maxAnew) {
+			return &LimitError{
+				Msg:  fmt.Sprintf("%s: %d bytes came, with those that came anew, and the file is not there", d.name, d.taken),
+				Hint: "ask whoever keeps the server; or raise the limit with --max-size",
+			}
+		}
 		if _, err := p.Write(buf[:n]); err != nil {
 			return err
 		}
@@ -452,6 +470,7 @@ func (d *download) explain(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	var own *Error
+	var limit *LimitError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var name *net.DNSError
@@ -462,6 +481,8 @@ func (d *download) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &limit):
+		return limit
 	case errors.As(err, &certificate):
 		return trouble("if that host has a certificate of your own authority, name the authority with --ca-file", "cannot fetch %s: %s", d.name, plain.Line(certificate.Error()))
 	case errors.As(err, &record):

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -249,7 +250,7 @@ func TestFetchURL(t *testing.T) {
 				t.Fatal(err)
 			}
 			holds(t, f, a, data)
-			if a.Cached || a.Name != "fw.bin" || a.From != s.URL+"/fw.bin" {
+			if !filepath.IsAbs(a.Path) || a.Cached || a.Name != "fw.bin" || a.From != s.URL+"/fw.bin" {
 				t.Errorf("got %+v", a)
 			}
 			nothingPartial(t, f.Cache)
@@ -396,6 +397,7 @@ func TestStalls(t *testing.T) {
 	mute := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	s, f := script(t, silent, mute, whole(data, tag)), newFetcher(t)
 	f.idle = 50 * time.Millisecond
+	f.now = func() time.Time { return time.Time{} } // silent, and never slow
 	a, err := f.Fetch(t.Context(), Request{URL: s.URL, SHA256: hexSum(data)})
 	if err != nil {
 		t.Fatal(err)
@@ -606,5 +608,142 @@ func TestContentRange(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
+	}
+}
+
+// A byte now and then does not hold a fetch; many do, however slow the clock says they are read.
+func TestSlow(t *testing.T) {
+	f := newFetcher(t)
+	var clock time.Time
+	f.now = func() time.Time {
+		clock = clock.Add(idle + time.Second)
+		return clock
+	}
+	s := script(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("001e"))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	for _, r := range []Request{
+		{URL: s.URL, SHA256: hexSum(nil)}, {URL: s.URL},
+		{Git: s.URL + "/x.git", Commit: strings.Repeat("a", 40)},
+		{OCI: "docker://" + strings.TrimPrefix(s.URL, "http://") + "/fw@sha256:" + hexSum(nil)},
+	} {
+		var limit *LimitError
+		if _, err := f.Fetch(t.Context(), r); !errors.As(err, &limit) || !strings.Contains(err.Error(), "too slowly: 4 bytes in ") {
+			t.Errorf("%s: %v", r, err)
+		}
+	}
+	if n := len(s.seen()); n != 5 { // one of them asks the registry who may read
+		t.Errorf("%d requests", n)
+	}
+	body := &watched{ReadCloser: io.NopCloser(bytes.NewReader(noise(10*leastInIdle, 1))), now: f.now, timer: time.NewTimer(idle), patience: idle}
+	for buf := make([]byte, leastInIdle); ; {
+		_, err := body.Read(buf)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A server that sends much at a time, and then breaks, comes to an end.
+func TestEndlessPieces(t *testing.T) {
+	sent := 0
+	piece := func(size int) http.HandlerFunc { // of the file that never ends
+		return func(w http.ResponseWriter, r *http.Request) {
+			var at int
+			_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &at)
+			w.Header().Set("ETag", tag)
+			if at > 0 {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", at, at+size-1))
+				w.WriteHeader(http.StatusPartialContent)
+			}
+			n, _ := w.Write(make([]byte, size))
+			sent += n
+			if at == 0 {
+				cut()
+			}
+		}
+	}
+	s, f := script(t, piece(much)), newFetcher(t)
+	var limit *LimitError
+	if _, err := f.Fetch(t.Context(), Request{URL: s.URL, SHA256: hexSum(nil)}); !errors.As(err, &limit) || !strings.Contains(err.Error(), "connections") {
+		t.Errorf("got %v", err)
+	}
+	if n := len(s.seen()); n != maxPieces {
+		t.Errorf("%d requests, %d bytes", n, sent)
+	}
+
+	// Nor does what was thrown away come for ever: here it begins anew each time, with all but the last byte.
+	const most = 1 << 20
+	sent = 0
+	s = script(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(most))
+		n, _ := w.Write(make([]byte, most-1))
+		sent += n
+		_ = http.NewResponseController(w).Flush()
+		cut()
+	})
+	f = newFetcher(t)
+	if _, err := f.Fetch(t.Context(), Request{URL: s.URL, SHA256: hexSum(nil), MaxSize: most}); !errors.As(err, &limit) || !strings.Contains(err.Error(), "came anew") {
+		t.Errorf("got %v", err)
+	}
+	if n := len(s.seen()); n != 3 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// Nobody is told to pin what was put together of pieces.
+func TestPieces(t *testing.T) {
+	data := noise(5000, 1)
+	var mismatch *MismatchError
+	var unpinned *UnpinnedError
+	again := func() *scripted {
+		return script(t, broke(data, tag, 3000), whole(data, tag), broke(data, tag, 3000), whole(data, tag))
+	}
+	_, err := newFetcher(t).Fetch(t.Context(), Request{URL: again().URL, SHA256: hexSum(nil)})
+	if !errors.As(err, &mismatch) || !mismatch.Pieces || strings.Contains(mismatch.Hint(), mismatch.Seen) {
+		t.Errorf("got %+v", err)
+	}
+	_, err = newFetcher(t).Fetch(t.Context(), Request{URL: again().URL})
+	if !errors.As(err, &unpinned) || !unpinned.Pieces || strings.Contains(unpinned.Hint(), unpinned.Seen) || !strings.Contains(err.Error(), "in pieces") {
+		t.Errorf("got %+v", err)
+	}
+	if sum, err := newFetcher(t).fetchUnpinned(t.Context(), again().URL, 1<<20); err == nil {
+		t.Errorf("it tells %s", sum)
+	}
+	// In one piece, after all.
+	s := script(t, broke(data, tag, 3000), whole(data, tag))
+	_, err = newFetcher(t).Fetch(t.Context(), Request{URL: s.URL, SHA256: hexSum(nil)})
+	if !errors.As(err, &mismatch) || mismatch.Pieces || !strings.Contains(mismatch.Hint(), mismatch.Seen) {
+		t.Errorf("got %+v", err)
+	}
+	s = script(t, broke(data, "", 3000), cutHandler, whole(data, tag))
+	_, err = newFetcher(t).Fetch(t.Context(), Request{URL: s.URL})
+	if !errors.As(err, &unpinned) || unpinned.Pieces || !strings.Contains(unpinned.Hint(), unpinned.Seen) {
+		t.Errorf("got %+v", err)
+	}
+}
+
+// What an address has behind its ? may be a key: neither reports, messages nor lists show it.
+func TestSecretQuery(t *testing.T) {
+	data := noise(5000, 1)
+	s, f := script(t, broke(data, tag, 3000), whole(data, tag), status(404)), newFetcher(t)
+	var said []string
+	f.Progress = func(line string) { said = append(said, line) }
+	a, err := f.Fetch(t.Context(), Request{URL: s.URL + "/fw.bin?key=SECRET", SHA256: hexSum(data)})
+	if err != nil || a.From != s.URL+"/fw.bin?…" {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	_, err = f.Fetch(t.Context(), Request{URL: s.URL + "/fw.bin?key=SECRET", SHA256: hexSum(nil)})
+	l, err2 := f.Cache.List()
+	if err == nil || err2 != nil || len(l.Leftovers) != 1 || len(said) == 0 {
+		t.Fatalf("%v, %v, %+v, %q", err, err2, l, said)
+	}
+	if all := fmt.Sprint(err, l, said); strings.Contains(all, "SECRET") {
+		t.Error(all)
 	}
 }

@@ -143,7 +143,7 @@ func (c *Cache) partial(name string, do func(Leftover, *os.File) error) error {
 	left := Leftover{Name: filepath.Base(name), Size: info.Size(), Live: !free}
 	var m mark
 	if readJSON(name+".json", &m) == nil {
-		left.URL = m.URL
+		left.URL = shown(m.URL)
 	}
 	if left.Live {
 		f = nil
@@ -152,7 +152,7 @@ func (c *Cache) partial(name string, do func(Leftover, *os.File) error) error {
 }
 
 // Verify reads every file, removes those that are not what their name says, and returns these. entry, if not nil, is
-// called before each.
+// called before each. Aliases are not verified, as nothing but making the file anew would: see Forget.
 func (c *Cache) Verify(ctx context.Context, entry func(Entry)) (corrupt []Entry, err error) {
 	l, err := c.List()
 	if err != nil {
@@ -199,15 +199,21 @@ type Pruning struct {
 	All     bool      // everything
 	Before  time.Time // what was last used before that, unless it is zero
 	MaxSize int64     // what was used longest ago, until no more bytes are left; 0 is no limit
+	Force   bool      // also what was used a moment ago (see InUse), which somebody may be about to open
 }
+
+// InUse is how long a file stays after it was handed out or put there, unless [Pruning.Force] is set: an [Artifact] is a
+// path, and nothing tells when whoever has it opens it.
+const InUse = 10 * time.Minute
 
 // Pruned is what was removed.
 type Pruned struct {
 	Entries   []Entry    `json:"entries"`   // by digest
 	Leftovers []Leftover `json:"leftovers"` // by name
 	Aliases   int        `json:"aliases"`
-	Live      int        `json:"live"` // how many files other processes are writing: they stay
-	Kept      int64      `json:"kept"` // bytes of the entries that stay
+	Live      int        `json:"live"`   // how many files other processes are writing: they stay
+	Recent    int        `json:"recent"` // how many entries stay only as they were used within InUse
+	Kept      int64      `json:"kept"`   // bytes of the entries that stay
 }
 
 // Size is the bytes that were removed.
@@ -221,8 +227,8 @@ func (p *Pruned) Size() (n int64) {
 	return n
 }
 
-// Prune removes what is not wanted any more. What other processes are writing stays, and what they have open can be
-// read on.
+// Prune removes what is not wanted any more. What other processes are writing stays, and so does what was used within
+// [InUse]; what they have open can be read on.
 func (c *Cache) Prune(ctx context.Context, what Pruning) (*Pruned, error) {
 	done := &Pruned{Entries: []Entry{}, Leftovers: []Leftover{}}
 	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
@@ -241,8 +247,13 @@ func (c *Cache) Prune(ctx context.Context, what Pruning) (*Pruned, error) {
 		if !what.All && !e.Used.Before(what.Before) && (what.MaxSize == 0 || done.Kept <= what.MaxSize) {
 			continue
 		}
-		if err := c.discard(c.path(e.SHA256)); err != nil {
+		gone, err := c.discard(c.path(e.SHA256), what.Force)
+		if err != nil {
 			return nil, err
+		}
+		if !gone {
+			done.Recent++
+			continue
 		}
 		done.Entries = append(done.Entries, e)
 		done.Kept -= e.Size
@@ -254,15 +265,20 @@ func (c *Cache) Prune(ctx context.Context, what Pruning) (*Pruned, error) {
 	return done, c.pruneAliases(done)
 }
 
-// discard removes a file, and its folder if nothing else is in it.
-func (c *Cache) discard(name string) error {
-	return c.locked(func() error {
+// discard removes a file, and its folder if nothing else is in it. One that was used within InUse stays unless forced.
+func (c *Cache) discard(name string, force bool) (gone bool, err error) {
+	err = c.locked(func() error {
+		if info, err := os.Lstat(name); err == nil && !force && time.Since(info.ModTime()) < InUse {
+			return nil
+		}
+		gone = true
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return unusable(err)
 		}
 		_ = os.Remove(filepath.Dir(name)) // fails on one that is not empty
 		return nil
 	})
+	return gone, err
 }
 
 func (c *Cache) pruneLeftovers(done *Pruned) error {
@@ -316,6 +332,18 @@ func (c *Cache) pruneAliases(done *Pruned) error {
 			return err
 		}
 		done.Aliases++
-		return c.discard(name)
+		_, err = c.discard(name, true)
+		return err
 	})
+}
+
+// Forget removes all aliases, and says how many: what they name is made anew when it is next asked for. The files stay.
+// Nothing verifies an alias, so that is what to do with a cache whose writer is not to be trusted.
+func (c *Cache) Forget() (n int, err error) {
+	err = c.each("alias", func(name string, _ fs.FileInfo) error {
+		n++
+		_, err := c.discard(name, true)
+		return err
+	})
+	return n, err
 }

@@ -225,7 +225,10 @@ func (d *depot) bring(ctx context.Context, digest v1.Hash, size, most int64, rol
 	}
 	var mismatch *MismatchError
 	var large *LimitError
+	var slow *slowError
 	switch {
+	case errors.As(err, &slow):
+		return nil, slow.limit
 	case errors.As(err, &mismatch):
 		return nil, &MismatchError{Name: name, Want: mismatch.Want, Seen: mismatch.Seen}
 	case errors.As(err, &large) && size < 0:

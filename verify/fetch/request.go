@@ -1,7 +1,10 @@
 package fetch
 
 import (
+	"cmp"
 	"net/url"
+	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -13,10 +16,11 @@ const requestHint = "give https://…, a path, docker://HOST/REPOSITORY@sha256:H
 //	https://HOST/PATH, http://HOST/PATH      Request.URL
 //	PATH, file:PATH, file:///PATH            Request.File
 //	docker://…@sha256:HEX, oci:DIR@sha256:HEX  Request.OCI
-//	git+https://HOST/PATH@COMMIT             Request.Git and Commit; git+http, git+ssh and git+file too
+//	git+https://HOST/PATH@COMMIT             Request.Git and Commit; git+http and git+file too
 //	debian:NAME=VERSION@sha256:HEX           Request.Debian, Version and DSC, the sha256 of the .dsc
 //
-// What a git commit or a .dsc is pinned by may be left out here: to fetch it gives an [*UnpinnedError].
+// What a git commit or a .dsc is pinned by may be left out here: to fetch it gives an [*UnpinnedError]. Other addresses
+// of repositories, such as git+ssh://…, are read too, and [Fetcher.Fetch] refuses them.
 func ParseRequest(text string) (Request, error) {
 	var r Request
 	scheme, rest, ok := strings.Cut(text, ":")
@@ -29,11 +33,11 @@ func ParseRequest(text string) (Request, error) {
 	case scheme == "https" || scheme == "http":
 		r.URL = text
 	case scheme == "file":
-		path, err := filePath(rest)
+		name, err := filePath(rest)
 		if err != nil {
 			return r, trouble(requestHint, "%.200q is no file of this machine", text)
 		}
-		r.File = path
+		r.File = name
 	case scheme == "docker" || scheme == "oci":
 		r.OCI = text
 	case scheme == "debian":
@@ -49,7 +53,7 @@ func ParseRequest(text string) (Request, error) {
 			r.Git, r.Commit = strings.TrimPrefix(text, "git+"), ""
 		}
 	default:
-		return r, trouble(requestHint, "%.200q begins with %.40q, which is not known here", text, scheme+":")
+		return r, trouble(requestHint, "%.200q begins with %.40q, which is not known here", shown(text), scheme+":")
 	}
 	if strings.HasPrefix(r.File, "//") {
 		r.File = "/" + strings.TrimLeft(r.File, "/") // behind file: it would be read as a host
@@ -104,6 +108,63 @@ func (r Request) String() string {
 	return ""
 }
 
+// Name is String as reports and messages show it: without the folders of this machine above a thing, and without the
+// query of an address, which often is a key to it.
+func (r Request) Name() string {
+	switch {
+	case r.URL != "":
+		return shown(r.URL)
+	case r.File != "":
+		return "file:" + filepath.Base(r.File)
+	case strings.HasPrefix(r.OCI, "oci:"):
+		dir, sum, pinned := cutLast(strings.TrimPrefix(r.OCI, "oci:"), "@")
+		name := "oci:" + filepath.Base(dir)
+		if pinned {
+			name += "@" + sum
+		}
+		return name
+	case r.Git != "":
+		scheme, rest, ok := strings.Cut(r.Git, "://")
+		if !ok || strings.EqualFold(scheme, "file") {
+			r.Git = "file:" + path.Base(filepath.ToSlash(cmp.Or(rest, scheme)))
+		} else {
+			r.Git = shown(r.Git)
+		}
+	}
+	return r.String()
+}
+
+// shown is an address without what may be secret: the query, and a user.
+func shown(address string) string {
+	head, _, query := strings.Cut(address, "?")
+	if u, err := url.Parse(address); err != nil || u.User != nil {
+		if i := strings.LastIndexByte(head, '@'); i >= 0 { // in what cannot be read it may stand anywhere
+			scheme, _, _ := strings.Cut(head[:i], "://")
+			head = scheme + "://…" + head[i:]
+		}
+	}
+	if query {
+		head += "?…"
+	}
+	return head
+}
+
+var (
+	scpLike  = regexp.MustCompile(`^[A-Za-z0-9._-]+@([A-Za-z0-9.-]+):/*([^/].*)$`) // git-clone(1), GIT URLS
+	hostLike = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}(:[0-9]+)?/.`)
+)
+
+// meant is what to write for a path that looks like an address, "" if it looks like none.
+func meant(path string) string {
+	if m := scpLike.FindStringSubmatch(path); m != nil {
+		return "of a repository write its https address and a commit: git+https://" + m[1] + "/" + m[2] + "@COMMIT"
+	}
+	if hostLike.MatchString(path) {
+		return "check the path; if an address is meant, write https://" + path + ", and of a repository git+https://" + path + "@COMMIT"
+	}
+	return ""
+}
+
 // check refuses a request that names nothing, or several things, or a pin that is none.
 func (r Request) check() error {
 	n := 0
@@ -123,9 +184,25 @@ func (r Request) check() error {
 		return trouble("give the full id: 40 or 64 digits 0-9a-f", "%.100q is not a commit", r.Commit)
 	case r.MaxSize < 0:
 		return trouble("", "a limit of %d bytes", r.MaxSize)
+	case r.OCI != "":
+		return checkImage(r.OCI)
 	case r.URL == "":
 		return nil
 	}
 	_, err := parseURL(r.URL)
 	return err
+}
+
+// checkImage refuses a registry's user before anything shows it: what stands before an @ that is none of a digest.
+func checkImage(name string) error {
+	rest, ok := strings.CutPrefix(strings.ToLower(name), "docker:")
+	if !ok {
+		return nil
+	}
+	place, _, _ := cutLast(rest, "@sha256:")
+	if i := strings.LastIndexByte(place, '@'); i >= 0 {
+		return trouble("write docker://HOST/REPOSITORY@sha256:HEX; credentials are not used, and what is fetched is recorded",
+			"the name of an image has an @ that no sha256: follows, as of a user or of another digest")
+	}
+	return nil
 }

@@ -76,3 +76,74 @@ func TestFileName(t *testing.T) {
 		}
 	}
 }
+
+// Reports tell neither places of this machine nor secrets.
+func TestRequestName(t *testing.T) {
+	sum, commit := strings.Repeat("a", 64), strings.Repeat("b", 40)
+	for in, want := range map[string]string{
+		"https://h.example/a/fw.bin":               "https://h.example/a/fw.bin",
+		"https://h.example/a?X-Amz-Signature=S#f?": "https://h.example/a?…",
+		"https://h.example/@scope/fw.tgz":          "https://h.example/@scope/fw.tgz",
+		"/home/me/fw.bin":                          "file:fw.bin",
+		"oci:/home/me/image@sha256:" + sum:         "oci:image@sha256:" + sum,
+		"oci:image":                                "oci:image",
+		"docker://h.example/r@sha256:" + sum:       "docker://h.example/r@sha256:" + sum,
+		"git+https://h.example/r.git@" + commit:    "git+https://h.example/r.git@" + commit,
+		"git+file:///home/me/r.git@" + commit:      "git+file:r.git@" + commit,
+		"git+FILE:///home/me/r/":                   "git+file:r",
+		"debian:hello=2.10-3@sha256:" + sum:        "debian:hello=2.10-3@sha256:" + sum,
+	} {
+		r, err := ParseRequest(in)
+		if err != nil || r.Name() != want {
+			t.Errorf("%s: %q, %v", in, r.Name(), err)
+		}
+	}
+	if got := (Request{Git: "/home/me/r.git", Commit: commit}).Name(); got != "git+file:r.git@"+commit {
+		t.Error(got)
+	}
+}
+
+// A password is refused before it is shown.
+func TestSecrets(t *testing.T) {
+	sum := "@sha256:" + strings.Repeat("a", 64)
+	for _, in := range []string{
+		"https://u:secret@h.example/x", "https://u:se/secret@h.example/x", "https://u:secret@h.example/%zz", "ftp://u:secret@h.example/x", "https://u:secret@/x",
+		"docker://u:secret@h.example/x" + sum, "docker://u:secret@h.example/x", "docker://u:a@secret/b@h.example/x" + sum, "DOCKER://u:secret@h.example/x" + sum,
+		"git+https://u:secret@h.example/x@" + sum[8:48], "git+https://u:secret%zz@h.example/x", "git+https://u:a/secret@h.example/x", "git+svn://u:secret@h.example/x",
+		"git+ssh://u:secret@h.example/x",
+	} {
+		f := newFetcher(t)
+		r, err := ParseRequest(in)
+		if err == nil {
+			_, err = f.Fetch(t.Context(), r)
+		}
+		var e *Error
+		if !errors.As(err, &e) || strings.Contains(e.Msg+e.Hint, "secret") {
+			t.Errorf("%s: %+v", in, err)
+		}
+	}
+}
+
+func TestMeant(t *testing.T) {
+	for in, want := range map[string]string{
+		"git@git.example:x/y.git":     "git+https://git.example/x/y.git@COMMIT",
+		"git.example/x/y":             "git+https://git.example/x/y@COMMIT",
+		"git.example:8080/x/y":        "https://git.example:8080/x/y",
+		"fw/a.bin":                    "",
+		"../x/y":                      "",
+		"/git.example/x":              "",
+		"fw.bin":                      "",
+		"a:b":                         "",
+		"firmware-1.2/fw.bin":         "",
+		"user@git.example:/srv/y.git": "git+https://git.example/srv/y.git@COMMIT",
+	} {
+		if got := meant(in); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q", in, got)
+		}
+	}
+	_, err := newFetcher(t).Fetch(t.Context(), Request{File: "git@git.example:x/y.git"})
+	var e *Error
+	if !errors.As(err, &e) || !strings.Contains(e.Hint, "git+https://git.example/x/y.git@COMMIT") {
+		t.Errorf("got %v", err)
+	}
+}

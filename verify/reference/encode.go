@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/assaylab/assay/verify/reference/sandbox"
 )
 
 // Encode writes a recipe, with comments at its head, one a line. What LoadRecipe reads of it is r again: its sources by
 // kind, name and pin, the whole of Env, and what is not zero of the rest. Where a value is [FillIn], whoever uses the
-// recipe must write one first. Comments may hold anything: what is no plain text in them is quoted.
+// recipe must write one first. Comments and values may hold anything: a sign that cannot be seen is a question mark in a
+// comment, and escaped in a value.
 func (r *Recipe) Encode(head []string) []byte {
 	var b bytes.Buffer
 	for _, line := range head {
@@ -33,6 +35,9 @@ func (r *Recipe) Encode(head []string) []byte {
 		b.WriteString("env:\n")
 		for _, v := range r.Env {
 			name, value, _ := strings.Cut(v, "=")
+			if !variableName.MatchString(name) {
+				name = quoted(name) // no name: whoever reads the recipe refuses it, and takes it for nothing else
+			}
 			fmt.Fprintf(&b, "  %s: %s\n", name, quoted(value))
 		}
 	}
@@ -57,7 +62,10 @@ func (r *Recipe) Encode(head []string) []byte {
 	if len(r.Vary) > 0 {
 		fmt.Fprintf(&b, "vary: %s\n", list(r.Vary))
 	}
-	if r.Replay != 0 {
+	switch {
+	case len(r.ReplayValues) > 0:
+		fmt.Fprintf(&b, "replay: {max_rebuilds: %d, values: %s}\n", r.Replay, list(r.ReplayValues))
+	case r.Replay != 0:
 		fmt.Fprintf(&b, "replay: {max_rebuilds: %d}\n", r.Replay)
 	}
 	return b.Bytes()
@@ -139,15 +147,15 @@ func plainBlock(text string) bool {
 	return body[0] != '\n'
 }
 
-// comment writes a line that no reader takes for a key.
+// comment writes a line that no reader takes for a key, and in which nothing hides.
 func comment(line string) string {
 	if line == "" {
 		return "#\n"
 	}
-	if strings.ContainsFunc(line, func(c rune) bool {
-		return c < ' ' || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffd
-	}) {
-		line = quoted(line)
-	}
-	return "# " + line + "\n"
+	return "# " + strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return '?'
+		}
+		return c
+	}, line) + "\n"
 }

@@ -384,7 +384,9 @@ func starting(all []*found) string {
 	say("#   %s", strings.Join(Factors, ", "))
 	say("vary: []")
 	say("")
-	say("# How many counterfactual rebuilds assay check may make to explain a difference, up to %d.", maxReplay)
+	say("# How many counterfactual rebuilds assay check may make to explain a difference, up to %d. values says what of the", maxReplay)
+	say("# deployed image they may be made with; left out, that is any of:")
+	say("#   %s", strings.Join(Replayed, ", "))
 	say("replay: {max_rebuilds: 0}")
 	return b.String()
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -113,7 +114,8 @@ func (s *LockedSource) encode() string {
 	return fmt.Sprintf("{kind: %s, name: %s%s, pin: %s, size: %d, sha256: %s}", s.Kind, quoted(s.Name), version, quoted(s.Pin), s.Size, quoted(s.SHA256))
 }
 
-// quoted writes a string as YAML: a JSON string is one, but for the few characters that YAML does not take as they are.
+// quoted writes a string as YAML: a JSON string is one, but for what cannot be seen, or turns the text about it round,
+// which is escaped.
 func quoted(s string) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -124,7 +126,9 @@ func quoted(s string) string {
 	var out strings.Builder
 	for _, r := range strings.TrimSuffix(b.String(), "\n") {
 		switch {
-		case r >= 0x7f && r < 0xa0 || r == 0xfeff || r == 0xfffe || r == 0xffff:
+		case !unicode.IsPrint(r) && r > 0xffff:
+			fmt.Fprintf(&out, `\U%08x`, r)
+		case !unicode.IsPrint(r):
 			fmt.Fprintf(&out, `\u%04x`, r)
 		default:
 			out.WriteRune(r)
@@ -271,8 +275,53 @@ func (l *Lock) fails(what ...string) error {
 	return &LockError{File: filepath.Base(l.file), What: what}
 }
 
-// Differences says in which tools a build differs from the lock, one a line; none if in no one.
-func (l *Lock) Differences(tools []sandbox.Tool) []string {
+// Differences says in which sources, root file system and tools a build of a recipe differs from the lock, one a line;
+// none if in no one.
+func (l *Lock) Differences(r *Recipe, b *Rebuilt) []string {
+	return slices.Concat(l.sourceDifferences(r, b), l.toolDifferences(b.Tools))
+}
+
+func (l *Lock) sourceDifferences(r *Recipe, b *Rebuilt) []string {
+	var out []string
+	left, files := slices.Clone(l.Sources), make([]File, 0, len(b.Sources)+1)
+	for _, s := range b.Sources {
+		files = append(files, s.File)
+	}
+	if l.Rootfs != nil {
+		left = append(left, *l.Rootfs)
+	}
+	if b.Rootfs != nil {
+		files = append(files, *b.Rootfs)
+	}
+	inputs := r.inputs()
+	if len(files) != len(inputs) {
+		return []string{fmt.Sprintf("the build has %d sources and root file systems, and the recipe has %d", len(files), len(inputs))}
+	}
+	for i, s := range inputs {
+		now := locked(s, files[i])
+		at := slices.IndexFunc(left, func(was LockedSource) bool { return was.Kind == now.Kind && was.Name == now.Name })
+		if at < 0 {
+			out = append(out, fmt.Sprintf("the source %s is not in the lock", s))
+			continue
+		}
+		was := left[at]
+		left = slices.Delete(left, at, at+1)
+		switch {
+		case was.Version != now.Version:
+			out = append(out, fmt.Sprintf("the source %s had the version %s when the recipe was locked", s, was.Version))
+		case was.Pin != now.Pin:
+			out = append(out, fmt.Sprintf("the source %s is pinned to %s, and was to %s when the recipe was locked", s, now.Pin, was.Pin))
+		case was.SHA256 != now.SHA256:
+			out = append(out, fmt.Sprintf("the source %s has the sha256 %s, and had %s when the recipe was locked", s, now.SHA256, was.SHA256))
+		}
+	}
+	for _, was := range left {
+		out = append(out, fmt.Sprintf("the source %s of the lock was not used", was.Name))
+	}
+	return out
+}
+
+func (l *Lock) toolDifferences(tools []sandbox.Tool) []string {
 	var out []string
 	find := func(in []sandbox.Tool, name string) *sandbox.Tool {
 		if i := slices.IndexFunc(in, func(t sandbox.Tool) bool { return t.Name == name }); i >= 0 {
@@ -300,8 +349,8 @@ func (l *Lock) Differences(tools []sandbox.Tool) []string {
 }
 
 // Hold is Differences as a *[LockError], or nil.
-func (l *Lock) Hold(tools []sandbox.Tool) error {
-	if what := l.Differences(tools); what != nil {
+func (l *Lock) Hold(r *Recipe, b *Rebuilt) error {
+	if what := l.Differences(r, b); what != nil {
 		return l.fails(what...)
 	}
 	return nil

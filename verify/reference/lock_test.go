@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,21 +91,35 @@ func TestLock(t *testing.T) {
 	if err := l.Pin(r); !errors.As(err, &e) || !strings.Contains(err.Error(), "the recipe was changed") {
 		t.Errorf("got %v", err)
 	}
-	// Tools that differ are named, each with what differs.
+	// Sources and tools that differ are named, each with what differs.
 	tool := l.Tools[0]
 	for _, c := range []struct {
-		tools []sandbox.Tool
-		want  string
+		name   string
+		change func(*Rebuilt, *Lock)
+		want   string
 	}{
-		{l.Tools, ""},
-		{[]sandbox.Tool{{Name: "make", Version: "4.4", SHA256: abc256}}, `the tool make is "4.4", and was`},
-		{[]sandbox.Tool{{Name: "make", Version: tool.Version, SHA256: "ff"}}, "the tool make has the sha256 ff"},
-		{nil, "the tool make of the lock was not used"},
-		{append([]sandbox.Tool{{Name: "cc"}}, tool), "the tool cc is not in the lock"},
+		{"nothing", func(*Rebuilt, *Lock) {}, ""},
+		{"version", func(b *Rebuilt, _ *Lock) { b.Tools[0].Version = "4.4" }, `the tool make is "4.4", and was`},
+		{"digest", func(b *Rebuilt, _ *Lock) { b.Tools[0].SHA256 = "ff" }, "the tool make has the sha256 ff"},
+		{"no tool", func(b *Rebuilt, _ *Lock) { b.Tools = nil }, "the tool make of the lock was not used"},
+		{"one more tool", func(b *Rebuilt, _ *Lock) { b.Tools = append(b.Tools, sandbox.Tool{Name: "cc"}) }, "the tool cc is not in the lock"},
+		{"tar of a commit", func(b *Rebuilt, _ *Lock) { b.Sources[1].SHA256 = "ff" }, "the source " + git + " has the sha256 ff, and had"},
+		{"rootfs", func(b *Rebuilt, _ *Lock) { b.Rootfs.SHA256 = "ee" }, "has the sha256 ee, and had " + abc256},
+		{"pin", func(_ *Rebuilt, l *Lock) { l.Sources[1].Pin = "1" }, "the source " + git + " is pinned to "},
+		{"version of a package", func(_ *Rebuilt, l *Lock) { l.Sources[3].Version = "2.10-4" }, "had the version 2.10-4"},
+		{"kind", func(_ *Rebuilt, l *Lock) { l.Sources[1].Kind = SourcePath }, "the source " + git + " is not in the lock; the source https://example.org/b.git of the lock was not used"},
+		{"no rootfs", func(b *Rebuilt, _ *Lock) { b.Rootfs = nil }, "the build has 5 sources and root file systems, and the recipe has 6"},
 	} {
-		got := strings.Join(l.Differences(c.tools), "; ")
-		if err := l.Hold(c.tools); (err != nil) != (c.want != "") || (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
-			t.Errorf("got %q, %v, want %q", got, err, c.want)
+		other := *l
+		other.Sources = slices.Clone(l.Sources)
+		b := &Rebuilt{Rootfs: &File{"layout.tar", 3, abc256}, Tools: []sandbox.Tool{tool}}
+		for _, s := range l.Sources {
+			b.Sources = append(b.Sources, SourceFile{File: File{"x", s.Size, s.SHA256}})
+		}
+		c.change(b, &other)
+		got := strings.Join(other.Differences(r, b), "; ")
+		if err := other.Hold(r, b); (err != nil) != (c.want != "") || (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, %v, want %q", c.name, got, err, c.want)
 		}
 	}
 }

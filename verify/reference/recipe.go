@@ -41,7 +41,9 @@ import (
 //	limits: {time: 10m, memory: 4GiB, output: 1GiB, processes: 512}
 //	network: none                                 # the only one
 //	vary: [time, path]                            # factors that the builds after the first differ in, see Factors
-//	replay: {max_rebuilds: 8}                     # counterfactual rebuilds allowed; none is the default
+//	replay:                                       # counterfactual rebuilds
+//	  max_rebuilds: 8                             # how many are allowed; none is the default
+//	  values: [version, epoch]                    # what may be put in, of Replayed; all is the default
 //
 // A source that is a tar archive, plain or compressed by gzip, bzip2 or xz, is unpacked into the directory at; any
 // other is put there as a file. trust marks a blob that nobody rebuilds: the origin names it. Steps start in the
@@ -66,8 +68,14 @@ type Recipe struct {
 	Vary      []string // of Factors
 	Replay    int      // how many counterfactual rebuilds are allowed
 
+	ReplayValues []string // of Replayed: what may be put in; none is all
+
 	file string // as it was named, for messages
+	text []byte
 }
+
+// Text returns the recipe as it was read.
+func (r *Recipe) Text() []byte { return r.text }
 
 // A Toolchain is either the host's tools or a root file system.
 type Toolchain struct {
@@ -132,7 +140,7 @@ func LoadRecipe(file string) (*Recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Recipe{file: file, Name: filepath.Base(file), Size: sum.size, SHA256: sum.sha256, Builds: 2, Limits: sandbox.Limits{
+	r := &Recipe{file: file, text: text, Name: filepath.Base(file), Size: sum.size, SHA256: sum.sha256, Builds: 2, Limits: sandbox.Limits{
 		Time: 10 * time.Minute, Memory: 4 << 30, Output: 1 << 30, Processes: 512,
 	}}
 	if err := r.read(d); err != nil {
@@ -174,7 +182,12 @@ func (r *Recipe) read(d *document) error {
 			return d.list(n, "vary", func(_ int, n *yaml.Node) error { return d.vary(n, &r.Vary) })
 		}},
 		field{"replay", func(n *yaml.Node) error {
-			return d.mapping(n, "replay", field{"max_rebuilds", d.number("max_rebuilds", 0, maxReplay, &r.Replay)})
+			return d.mapping(n, "replay",
+				field{"max_rebuilds", d.number("max_rebuilds", 0, maxReplay, &r.Replay)},
+				field{"values", func(n *yaml.Node) error {
+					return d.items(n, "values", func(n *yaml.Node) error { return d.oneOf(n, "a value that is replayed", Replayed, &r.ReplayValues) })
+				}},
+			)
 		}},
 	)
 	switch {
@@ -431,9 +444,14 @@ func parseSize(text string) (int64, bool) {
 }
 
 func (d *document) vary(n *yaml.Node, to *[]string) error {
+	return d.oneOf(n, "a factor that builds can be varied in", Factors, to)
+}
+
+// oneOf reads a word of a list, that is not there yet.
+func (d *document) oneOf(n *yaml.Node, what string, list []string, to *[]string) error {
 	switch {
-	case n.Kind != yaml.ScalarNode || !slices.Contains(Factors, n.Value):
-		return d.at(n, "%s is not a factor that builds can be varied in: %s", kind(n), strings.Join(Factors, ", "))
+	case n.Kind != yaml.ScalarNode || !slices.Contains(list, n.Value):
+		return d.at(n, "%s is not %s: %s", kind(n), what, strings.Join(list, ", "))
 	case slices.Contains(*to, n.Value):
 		return d.at(n, "%s is there already", n.Value)
 	}

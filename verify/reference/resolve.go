@@ -6,13 +6,20 @@ import (
 	"fmt"
 )
 
-// A Fetcher brings a source that does not lie beside the recipe: it returns the path of a file on this machine.
+// A Fetched is a file that a fetcher brought.
+type Fetched struct {
+	Path   string   // on this machine
+	SHA256 string   // that the fetcher saw; "" if it did not look
+	Notes  []string // what else is to be known of it
+}
+
+// A Fetcher brings a source that does not lie beside the recipe.
 //
 // Of a url that is the file with the sha256 Pin. Of git, oci and debian it is a tar that the fetcher makes, the same one
 // for the same pin: that it is of what Pin names is for the fetcher to see to. Where the source has a SHA256, only the
 // file of that digest will do.
 type Fetcher interface {
-	Fetch(ctx context.Context, s *Source) (path string, err error)
+	Fetch(ctx context.Context, s *Source) (Fetched, error)
 }
 
 // Remote are the sources, the root file system among them, that Resolve has still to bring.
@@ -53,14 +60,14 @@ func (s *Source) resolve(ctx context.Context, f Fetcher) error {
 	if f == nil {
 		return fmt.Errorf("the source %s is not on this machine, and nothing may fetch it here", s)
 	}
-	name, err := f.Fetch(ctx, s)
+	got, err := f.Fetch(ctx, s)
 	if err != nil {
 		return err
 	}
-	if name == "" {
+	if got.Path == "" {
 		return errors.New("the fetcher brought no file")
 	}
-	file, err := openFile(name)
+	file, err := openFile(got.Path)
 	if err != nil {
 		return err
 	}
@@ -72,6 +79,9 @@ func (s *Source) resolve(ctx context.Context, f Fetcher) error {
 	if s.SHA256 != "" && d.sha256 != s.SHA256 {
 		return &MismatchError{Name: s.String(), Want: s.SHA256, Seen: d.sha256}
 	}
-	s.Path, s.SHA256 = name, d.sha256
+	if got.SHA256 != "" && d.sha256 != got.SHA256 {
+		return &MismatchError{Name: s.String(), Want: got.SHA256, Seen: d.sha256} // it changed since
+	}
+	s.Path, s.SHA256 = got.Path, d.sha256
 	return nil
 }

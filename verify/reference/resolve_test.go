@@ -27,12 +27,12 @@ outputs: [{path: fw.bin}]
 // shelf is a fetcher that has files by the names of sources.
 type shelf map[string]string
 
-func (f shelf) Fetch(_ context.Context, s *Source) (string, error) {
+func (f shelf) Fetch(_ context.Context, s *Source) (Fetched, error) {
 	path, ok := f[s.String()]
 	if !ok {
-		return "", fmt.Errorf("there is no %s", s)
+		return Fetched{}, fmt.Errorf("there is no %s", s)
 	}
-	return path, nil
+	return Fetched{Path: path}, nil
 }
 
 func TestResolve(t *testing.T) {

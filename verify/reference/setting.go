@@ -15,6 +15,14 @@ import (
 // Factors are what builds can be varied in.
 var Factors = []string{"time", "timezone", "host", "user", "path", "locale", "umask", "cpus", "fileorder", "home", "environment"}
 
+// Replayed are the settings whose value may be read from a deployed image.
+var Replayed = []string{"version", "epoch", "timezone", "host", "user", "path", "home"}
+
+// Replays says whether the recipe lets a setting of that factor be read from a deployed image.
+func (b *Builder) Replays(factor string) bool {
+	return len(b.recipe.ReplayValues) == 0 || slices.Contains(b.recipe.ReplayValues, factor)
+}
+
 // A Setting fixes one thing that a build can depend on and that is no source, tool or step of its recipe. Factor is one
 // of Factors, "epoch" or "version":
 //

@@ -17,7 +17,7 @@ func originLine(o any) string {
 		b := from.Build
 		return fmt.Sprintf("rebuilt from %s in the %s sandbox: %s", clean(b.Recipe.Name), clean(b.Sandbox), clean(b.Agreement()))
 	case from.Kind == reference.KindFetched:
-		return fmt.Sprintf("fetched from %s, and pinned by digest", clean(from.From))
+		return fmt.Sprintf("pinned by digest, and brought from %s", clean(from.From))
 	case from.Kind == reference.KindPinned:
 		return "a file pinned by its sha256"
 	}

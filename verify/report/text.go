@@ -98,10 +98,13 @@ func (p printer) replay(r *verify.Replay) {
 		if i == 0 {
 			label = "replay"
 		}
-		p.line("%-10s the reference is the build with %s, which stands in the deployed image (plain: %q)", label, clean(v.String()), clean(v.Plain))
+		p.line("%-10s the reference is the build with %s, as the deployed image has it (plain: %q)", label, clean(v.String()), clean(v.Plain))
 	}
 	for _, in := range r.Inert {
 		p.line("%-10s inert: with %s in its place nothing else changes", "", clean(strings.Join(in.Values, ", ")))
+	}
+	if r.Control != nil {
+		p.line("%-10s control: the plain build with %s put in changes in nothing else", "", clean(strings.Join(r.Control.Values, ", ")))
 	}
 	if len(r.Values) > 0 {
 		p.line("%-10s %s in all", "", made)

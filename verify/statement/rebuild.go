@@ -60,6 +60,8 @@ type RecipeParameters struct {
 	Vary   []string        `json:"vary,omitempty"`     // factors that the builds after the first differed in
 	Set    []RecipeSetting `json:"settings,omitempty"` // of every build, in place of what the recipe says
 	Replay int             `json:"replay,omitempty"`   // counterfactual rebuilds that the recipe allows
+
+	ReplayValues []string `json:"replayValues,omitempty"` // what may be put in by them; absent for anything
 }
 
 // A RecipeSource is a source as the recipe names it.

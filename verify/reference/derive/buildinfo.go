@@ -24,11 +24,12 @@ const (
 )
 
 // FromBuildinfo makes a recipe of a Debian .buildinfo. That may be signed in clear text; the signature is not looked at,
-// and that is said.
+// and that is said, as it is of one that is not signed.
 //
 // The source is the Debian source package, pinned by the sha256 of the .dsc where the build listed it; dsc may give it
 // for a build that did not. It is unpacked where it was built (Build-Path), and built by dpkg-buildpackage with the
-// recorded environment, all of its packages or those of one kind, as they were.
+// recorded environment, all of its packages or those of one kind, as they were. Of the environment only variables that
+// dpkg records are taken, and those that tell the build what to make are said.
 //
 // status is a database of packages (dpkg's status file) to hold the packages that were there against; nil for none.
 // What differs is said. What the host's own database would tell the build is not visible in the sandbox: the build gets
@@ -45,9 +46,11 @@ func FromBuildinfo(text []byte, dsc string, status io.Reader) (*Derived, error) 
 	if err != nil {
 		return nil, fmt.Errorf("the .buildinfo: %w", err)
 	}
+	vouched := "It is not signed: nobody vouches for it."
 	if signed {
-		d.head = append(d.head, "Its signature was not verified.")
+		vouched = "Its signature was not verified."
 	}
+	d.head = append(d.head, vouched)
 	if err := d.installed(b.installed, status); err != nil {
 		return nil, err
 	}
@@ -264,17 +267,38 @@ func (d *draft) debian(b *buildinfo, dsc string) error {
 	return nil
 }
 
+// Of the variables that a .buildinfo may record (Dpkg::BuildInfo, get_build_env_allowed), those that say how messages are
+// written and what time it is, and those that say what is run and with which flags. TZ is not of dpkg's list. Those that
+// name a directory (LD_LIBRARY_PATH, DPKG_ROOT and its like) are in neither: it is one of another machine, and here it
+// could only lie in the source.
+var (
+	inertVariable = regexp.MustCompile(`^(LANG|LC_(ALL|CTYPE|NUMERIC|TIME|COLLATE|MONETARY|MESSAGES|PAPER|NAME|ADDRESS|TELEPHONE|` +
+		`MEASUREMENT|IDENTIFICATION)|SOURCE_DATE_EPOCH|TZ)$`)
+	buildVariable = regexp.MustCompile(`^(CC|CPP|CXX|OBJC|OBJCXX|PC|FC|M2C|AS|LD|AR|RANLIB|MAKE|AWK|LEX|YACC|` +
+		`(AS|C|CPP|CXX|OBJC|OBJCXX|GCJ|D|F|LD)FLAGS(_FOR_BUILD)?|ARFLAGS|MAKEFLAGS|` +
+		`DEB_(BUILD_OPTIONS|BUILD_PROFILES|VENDOR)|DEB_[A-Z]+_(SET|STRIP|APPEND|PREPEND)|DPKG_GENSYMBOLS_CHECK_LEVEL)$`)
+	parallel = regexp.MustCompile(`^DEB_BUILD_OPTIONS=parallel=[0-9]{1,4}$`) // which every record has
+)
+
 func (d *draft) debianEnvironment(b *buildinfo) {
-	d.Env = append(d.Env, b.env...)
-	has := func(name string) bool {
-		return slices.ContainsFunc(d.Env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	for _, v := range b.env {
+		name, value, _ := strings.Cut(v, "=")
+		switch {
+		case inertVariable.MatchString(name) || parallel.MatchString(v):
+		case buildVariable.MatchString(name):
+			d.head = append(d.head, fmt.Sprintf("The record chooses what is built by %s=%.200q: read it.", name, value))
+		default:
+			d.lack("the variable %s=%.200q: it is none that a build by dpkg records and that means the same here", name, value)
+			continue
+		}
+		d.Env = append(d.Env, v)
 	}
 	for _, name := range []string{"LC_ALL", "TZ", "SOURCE_DATE_EPOCH"} {
-		if !has(name) {
+		if !slices.ContainsFunc(d.Env, func(v string) bool { return strings.HasPrefix(v, name+"=") }) {
 			d.lack("the variable %s: the record has none, and a recipe sets one", name)
 		}
 	}
-	if b.origin != "" && !has("DPKG_ORIGINS_DIR") {
+	if b.origin != "" {
 		d.Env = append(d.Env, "DPKG_ORIGINS_DIR="+originsDir)
 	}
 	slices.Sort(d.Env)

@@ -18,7 +18,7 @@ Checksums-Sha256:
 Build-Origin: Debian
 Build-Path: /build/x/hello-1.2
 Environment:
- A="a \"b\" \\ $(c)"
+ CFLAGS="a \"b\" \\ $(c)"
  LC_ALL="C"
  SOURCE_DATE_EPOCH="1"
  TZ="UTC"
@@ -52,7 +52,7 @@ func TestReadBuildinfo(t *testing.T) {
 		{"a file twice", edit("Build-Origin", " "+strings.Repeat("d", 64)+" 3 hello_1.2_all.deb\nBuild-Origin"), "twice"},
 		{"unquoted variable", edit(`LC_ALL="C"`, `LC_ALL=C`), "Environment has a line"},
 		{"variable of another name", edit(`LC_ALL="C"`, `L-C="C"`), "Environment has a line"},
-		{"a variable twice", edit(`TZ="UTC"`, `A="UTC"`), "Environment has A twice"},
+		{"a variable twice", edit(`TZ="UTC"`, `CFLAGS="UTC"`), "Environment has CFLAGS twice"},
 		{"a quote inside", edit(`TZ="UTC"`, `TZ="U"TC"`), "not quoted rightly"},
 		{"an end that is none", edit(`TZ="UTC"`, `TZ="UTC\"`), "not quoted rightly"},
 		{"installed", edit("make (= 1)", "make (>= 1)"), "Installed-Build-Depends has an entry"},
@@ -76,7 +76,8 @@ func TestReadBuildinfo(t *testing.T) {
 	}
 	for _, text := range []string{plainInfo, clear(plainInfo), strings.ReplaceAll(clear(plainInfo), "\n", "\r\n"), clear(strings.Replace(plainInfo, "Source:", "- Source:", 1))} {
 		d, err := FromBuildinfo([]byte(text), "", nil)
-		if err != nil || !d.Complete || strings.Contains(string(d.Recipe), "not verified") != (text != plainInfo) {
+		if err != nil || !d.Complete || strings.Contains(string(d.Recipe), "# Its signature was not verified.\n") != (text != plainInfo) ||
+			strings.Contains(string(d.Recipe), "# It is not signed: nobody vouches for it.\n") != (text == plainInfo) {
 			t.Errorf("got %+v, %v of\n%s", d, err, text)
 		}
 	}
@@ -94,7 +95,7 @@ func TestBuildinfoRecipe(t *testing.T) {
 		unmapped   []string // said of it, each a part
 	}{
 		{"plain", plainInfo, []string{
-			`at: "/build/x"}`, `  A: "a \"b\" \\ $(c)"`, `  LC_ALL: "C"`, `"build", "/build/x/hello-1.2", "--build=binary"]`,
+			`at: "/build/x"}`, `  CFLAGS: "a \"b\" \\ $(c)"`, `  LC_ALL: "C"`, `"build", "/build/x/hello-1.2", "--build=binary"]`,
 			`"make", "gcc"]}`, `  - {path: "hello_1.2_all.deb"}`, `# Recorded output: hello_1.2_all.deb sha256:dddd`, `# Built with gcc (= 4:12)`,
 		}, nil},
 		{"only architecture-independent", edit("amd64 all", "all source"), []string{`"--build=all"]`}, nil},
@@ -106,7 +107,7 @@ func TestBuildinfoRecipe(t *testing.T) {
 		{"path of the script", edit("/build/x/", "/build/dpkg/"), []string{`at: "/build/package"}`}, []string{"no source can be put there"}},
 		{"path with a shell's signs", edit("/build/x/hello-1.2", "/b'; $(x)/y\" z"), []string{`"build", "/b'; $(x)/y\" z", "--build=binary"]`}, nil},
 		{"binary-only rebuild", edit("Source: hello", "Source: hello (1.1)"), []string{`version: "1.1"`}, []string{"binary-only rebuild"}},
-		{"no environment", edit(`LC_ALL="C"`, `B="C"`), nil, []string{"the variable LC_ALL"}},
+		{"no environment", edit(`LC_ALL="C"`, `LANG="C"`), nil, []string{"the variable LC_ALL"}},
 		{"tainted", plainInfo + "Build-Tainted-By:\n merged-usr-via-aliased-dirs\n", nil, []string{"what tainted the build: merged-usr-via-aliased-dirs"}},
 		{"another file", edit("hello_1.2_all.deb", "hello_1.2_all.txt"), []string{"FILL-IN"}, []string{"the file hello_1.2_all.txt: it is no package"}},
 		{"without vendor", edit("Build-Origin: Debian\n", ""), []string{": >/build/dpkg/admin/status\n  - [\"dpkg-source\""}, nil},
@@ -133,5 +134,51 @@ func TestBuildinfoRecipe(t *testing.T) {
 				t.Errorf("complete: %t\n%s", d.Complete, d.Recipe)
 			}
 		})
+	}
+}
+
+// Of the environment, what dpkg does not record does not reach the build, and what chooses what is built is said.
+func TestBuildinfoEnvironment(t *testing.T) {
+	for _, c := range []struct {
+		variable    string
+		taken, said bool
+	}{
+		{`LANG="C"`, true, false},
+		{`LC_TIME="C"`, true, false},
+		{`DEB_BUILD_OPTIONS="parallel=12"`, true, false},
+		{`DEB_BUILD_OPTIONS="parallel=12 noopt"`, true, true},
+		{`LDFLAGS="-z norelro"`, true, true},
+		{`CXXFLAGS_FOR_BUILD="-O0"`, true, true},
+		{`MAKEFLAGS="--eval=x"`, true, true},
+		{`CC="sh -c x"`, true, true},
+		{`DEB_CFLAGS_APPEND="-O0"`, true, true},
+		{`LD_PRELOAD="/build/x/evil.so"`, false, false},
+		{`LD_LIBRARY_PATH="/build/x"`, false, false},
+		{`DPKG_DATADIR="/build/x"`, false, false},
+		{`DPKG_ORIGINS_DIR="/build/x"`, false, false},
+		{`PERL5OPT="-Mevil"`, false, false},
+		{`BASH_ENV="/build/x/evil"`, false, false},
+		{`ENV="/build/x/evil"`, false, false},
+		{`PATH="/build/x"`, false, false},
+		{`HOME="/build/x"`, false, false},
+		{`DEB_GAIN_ROOT_CMD="x"`, false, false},
+		{`CFLAGSX="x"`, false, false},
+		{`XCC="x"`, false, false},
+	} {
+		name, value, _ := strings.Cut(c.variable, "=")
+		d, err := FromBuildinfo([]byte(strings.Replace(plainInfo, ` TZ="UTC"`, ` TZ="UTC"`+"\n "+c.variable, 1)), "", nil)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := strings.Contains(string(d.Recipe), "\n  "+name+": "+value+"\n"); got != c.taken {
+			t.Errorf("%s: taken: %t\n%s", c.variable, got, d.Recipe)
+		}
+		if got := slices.ContainsFunc(d.Unmapped, func(s string) bool { return strings.HasPrefix(s, "the variable "+name+"="+value+": ") }); got == c.taken {
+			t.Errorf("%s: unmapped %q", c.variable, d.Unmapped)
+		}
+		if got := strings.Contains(string(d.Recipe), "# The record chooses what is built by "+name+"="+value+": read it.\n"); got != c.said {
+			t.Errorf("%s: said: %t\n%s", c.variable, got, d.Recipe)
+		}
 	}
 }

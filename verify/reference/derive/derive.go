@@ -16,6 +16,7 @@
 package derive
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"strings"
 
 	"github.com/assaylab/assay/verify/reference"
+	"github.com/assaylab/assay/verify/reference/sandbox"
 )
 
 // Derived is a recipe and what is known besides.
@@ -49,7 +51,6 @@ func (d *draft) lack(format string, args ...any) {
 
 // finish writes the recipe, and reads it again: what is written must be a recipe, up to what is to be filled in.
 func (d *draft) finish() (*Derived, error) {
-	out := &Derived{Unmapped: d.unmapped, Set: d.set, Outputs: d.outputs, Complete: true}
 	head := d.head
 	for _, line := range d.unmapped {
 		head = append(head, "Not in this recipe: "+line)
@@ -60,20 +61,52 @@ func (d *draft) finish() (*Derived, error) {
 	for _, o := range d.outputs {
 		head = append(head, fmt.Sprintf("Recorded output: %s sha256:%s", o.Name, o.SHA256))
 	}
-	out.Recipe = d.Encode(head)
-	for line := range strings.Lines(string(out.Recipe)) {
-		if !strings.HasPrefix(line, "#") && strings.Contains(line, reference.FillIn) {
-			out.Complete = false
-		}
+	filled, open := d.filled()
+	if err := asMeant(filled, filled.Encode(head)); err != nil {
+		return nil, fmt.Errorf("the record makes no recipe: %w", err)
 	}
-	if !out.Complete {
-		return out, nil
-	}
-	return out, d.reads(out.Recipe)
+	return &Derived{Recipe: d.Encode(head), Unmapped: d.unmapped, Set: d.set, Outputs: d.outputs, Complete: !open}, nil
 }
 
-// reads demands that the recipe that was written is the one that was meant.
-func (d *draft) reads(text []byte) error {
+// filled is the recipe with something in every place that is to be filled in, and whether there is any such place.
+func (d *draft) filled() (r *reference.Recipe, open bool) {
+	out := d.Recipe
+	fill := func(value *string, with string) {
+		if strings.HasPrefix(*value, reference.FillIn) {
+			*value, open = with, true
+		}
+	}
+	sum := strings.Repeat("0", 64)
+	out.Sources = slices.Clone(d.Sources)
+	for i := range out.Sources {
+		fill(&out.Sources[i].Name, "source")
+		fill(&out.Sources[i].Pin, sum)
+	}
+	if d.Toolchain.Rootfs != nil {
+		rootfs := *d.Toolchain.Rootfs
+		fill(&rootfs.Name, "docker://example.org/image")
+		out.Toolchain.Rootfs = &rootfs
+	}
+	out.Toolchain.Host = slices.Clone(d.Toolchain.Host)
+	for i := range out.Toolchain.Host {
+		fill(&out.Toolchain.Host[i], fmt.Sprintf("tool%d", i))
+	}
+	out.Steps = make([]sandbox.Step, len(d.Steps))
+	for i, step := range d.Steps {
+		out.Steps[i] = slices.Clone(step)
+		for k := range step {
+			fill(&out.Steps[i][k], "word")
+		}
+	}
+	out.Outputs = slices.Clone(d.Recipe.Outputs)
+	for i := range out.Outputs {
+		fill(&out.Outputs[i].Path, fmt.Sprintf("fill-in/output%d", i))
+	}
+	return &out, open
+}
+
+// asMeant demands that a text is read as the recipe that was meant by it, whatever its values are.
+func asMeant(meant *reference.Recipe, text []byte) error {
 	dir, err := os.MkdirTemp("", "assay-derive-")
 	if err != nil {
 		return err
@@ -85,25 +118,66 @@ func (d *draft) reads(text []byte) error {
 	}
 	r, err := reference.LoadRecipe(file)
 	if err != nil {
-		return fmt.Errorf("the record makes no recipe: %s", strings.ReplaceAll(err.Error(), file, "recipe.yaml"))
+		return errors.New(strings.ReplaceAll(err.Error(), file, "recipe.yaml"))
 	}
-	for _, v := range d.Env {
-		if !slices.Contains(r.Env, v) {
-			return fmt.Errorf("the record makes no recipe: its variable %.100q does not fit in one", v)
+	// What a draft leaves out is what a recipe has by default.
+	builds, limits := meant.Builds, meant.Limits
+	if builds == 0 {
+		builds = r.Builds
+	}
+	if limits == (sandbox.Limits{}) {
+		limits = r.Limits
+	}
+	for _, one := range []struct {
+		what string
+		same bool
+	}{
+		{"sources", slices.EqualFunc(r.Sources, meant.Sources, sameSource)},
+		{"toolchain", sameToolchain(&r.Toolchain, &meant.Toolchain)},
+		{"environment", sameEnv(r.Env, meant.Env)},
+		{"steps", slices.EqualFunc(r.Steps, meant.Steps, slices.Equal)},
+		{"outputs", slices.Equal(r.Outputs, meant.Outputs)},
+		{"builds", r.Builds == builds},
+		{"limits", r.Limits == limits},
+		{"vary", slices.Equal(r.Vary, meant.Vary)},
+		{"replay", r.Replay == meant.Replay && slices.Equal(r.ReplayValues, meant.ReplayValues)},
+	} {
+		if !one.same {
+			return fmt.Errorf("its %s would not be read as they are meant", one.what)
 		}
 	}
-	same := len(r.Sources) == len(d.Sources) && len(r.Steps) == len(d.Steps) && slices.Equal(r.Outputs, d.Outputs)
-	for i := 0; same && i < len(r.Sources); i++ {
-		a, b := &r.Sources[i], &d.Sources[i]
-		same = a.Kind == b.Kind && a.String() == b.String() && a.Pin == b.Pin && a.At == b.At
-	}
-	for i := 0; same && i < len(r.Steps); i++ {
-		same = slices.Equal(r.Steps[i], d.Steps[i])
-	}
-	if !same {
-		return fmt.Errorf("the record makes no recipe: one of its values does not fit in one")
-	}
 	return nil
+}
+
+func sameSource(read, meant reference.Source) bool {
+	pin := meant.SHA256 // of the tar, where it is pinned beside the commit or the image
+	if meant.Kind == reference.SourcePath || meant.Kind == reference.SourceURL {
+		pin = meant.Pin
+	}
+	revision := meant.Revision
+	if meant.Kind == reference.SourceGit {
+		revision = meant.Pin
+	}
+	return read.Kind == meant.Kind && read.Name == meant.Name && read.Version == meant.Version && read.Pin == meant.Pin &&
+		read.SHA256 == pin && read.At == meant.At && read.Trust == meant.Trust && read.Revision == revision
+}
+
+func sameToolchain(read, meant *reference.Toolchain) bool {
+	if (read.Rootfs == nil) != (meant.Rootfs == nil) || read.Rootfs != nil && !sameSource(*read.Rootfs, *meant.Rootfs) {
+		return false
+	}
+	return slices.Equal(read.Host, meant.Host) && slices.Equal(read.Tools, meant.Tools)
+}
+
+// sameEnv says whether an environment is the one that was meant and, of what that leaves out, the defaults.
+func sameEnv(read, meant []string) bool {
+	if slices.ContainsFunc(meant, func(v string) bool { return !slices.Contains(read, v) }) {
+		return false
+	}
+	return !slices.ContainsFunc(read, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return !slices.Contains(meant, v) && !slices.Contains([]string{"HOME", "LC_ALL", "PATH", "SOURCE_DATE_EPOCH", "TZ", "USER"}, name)
+	})
 }
 
 // Shell quotes a word for a POSIX shell, if that needs to be.

@@ -93,7 +93,9 @@ func rebuild(t *testing.T, r *reference.Recipe, o reference.Options) *reference.
 // one is a fetcher that has one file for every source.
 type one string
 
-func (f one) Fetch(context.Context, *reference.Source) (string, error) { return string(f), nil }
+func (f one) Fetch(context.Context, *reference.Source) (reference.Fetched, error) {
+	return reference.Fetched{Path: string(f)}, nil
+}
 
 const tiny = `version: 1
 sources:
@@ -125,7 +127,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Agrees(s, &res.Build); err != nil {
+	if err := Agrees(s, r, &res.Build); err != nil {
 		t.Error(err)
 	}
 	b, err := s.Encode()
@@ -200,11 +202,11 @@ func TestRoundTrip(t *testing.T) {
 		if err := json.Unmarshal(text, &other); err != nil {
 			t.Fatal(err)
 		}
-		if err := Agrees(s, &other); err != nil {
+		if err := Agrees(s, r, &other); err != nil {
 			t.Fatal(err)
 		}
 		c.change(&other)
-		if Agrees(s, &other) == nil {
+		if Agrees(s, r, &other) == nil {
 			t.Errorf("it agrees with another %s", c.name)
 		}
 	}
@@ -236,8 +238,7 @@ outputs: [{path: fw.bin}]
 }
 
 const (
-	commit = "ca220e54c07b6fcdd758184a12c132ee3ae531f1"
-	hash   = "9e2ba52487d945504d250de186cb4fe2e3ba023ed2921dd6ac8b97ed43e76af9"
+	hash = "9e2ba52487d945504d250de186cb4fe2e3ba023ed2921dd6ac8b97ed43e76af9"
 )
 
 func TestFromProvenance(t *testing.T) {

@@ -17,7 +17,7 @@ var toolRoots = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/
 
 // etcFromHost is what the tools themselves read from the host's /etc: where libraries lie, and which of several
 // alternatives is meant by a name.
-var etcFromHost = []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"}
+var etcFromHost = []string{"/etc/alternatives", "/etc/dpkg/origins", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"}
 
 // devices are the nodes of /dev; none of them leads to hardware or to a terminal.
 var devices = []string{"full", "null", "random", "urandom", "zero"}
