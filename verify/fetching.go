@@ -113,7 +113,7 @@ func (d *Delivery) fetched(ctx context.Context, f Fetching) (*Delivery, error) {
 			r.OCI = "oci:" + d.path(dir)
 		}
 		if f.Open == nil {
-			return nil, fmt.Errorf("%s: %w", side.what, &fetch.OfflineError{Name: r.String()})
+			return nil, fmt.Errorf("%s: %w", side.what, &fetch.OfflineError{Name: r.Name()})
 		}
 		fetcher, limited, stop, err := f.fetcher(ctx)
 		if err != nil {

@@ -86,7 +86,7 @@ func rebuiltEvidence(dir string) (*statement.Statement, error) {
 		return nil, fmt.Errorf("%w: %s: %w", verify.ErrEvidence, verify.ProvenanceFile, err)
 	}
 	for _, subject := range s.Subject {
-		if subject.Name == r.Reference.Name && subject.Digest["sha256"] == r.Reference.SHA256 {
+		if subject.Name == r.Reference.Name && subject.Digest["sha256"] == r.Reference.SHA256 && subject.Digest["sha512"] == r.Reference.SHA512 {
 			return s, nil
 		}
 	}

@@ -40,15 +40,20 @@ func TestPremiseGrammar(t *testing.T) {
 		return Premise{Factor: "version", Tool: "gcc", Plain: "12.2.0-14+deb12u1", Value: value}
 	}
 	bad := []Premise{
-		{}, {Factor: "mood", Value: "x"}, {Factor: "cpus", Value: "2"}, {Factor: "environment", Value: "CFLAGS=-O0"},
-		{Factor: "host", Plain: "same", Value: "same"}, {Factor: "host", Tool: "gcc", Value: "a"},
+		{},
+		{Factor: "mood", Value: "x"},
+		{Factor: "cpus", Value: "2"},
+		{Factor: "environment", Value: "CFLAGS=-O0"},
+		{Factor: "host", Plain: "same", Value: "same"},
+		{Factor: "host", Tool: "gcc", Value: "a"},
 		{Factor: "version", Plain: "12.2.0-14", Value: "12.2.0-15"},
 		gcc("12.2.1-14"), gcc("12.2-14"), gcc("12.2.0.1-14"), gcc("12.2.0-"), gcc("12.2.0--14"), gcc("12.2.0-14)"), gcc("12.2.0-14 -O0"),
 		gcc("12.2.0-14\n"), gcc("12.2.0-14;id"), gcc("12.2.0-$(id)"), gcc("12.2.0-`id`"), gcc("12.2.0-14'"), gcc(`12.2.0-14"`), gcc(`12.2.0-14\`),
 		gcc("12.2.0-14|x"), gcc("12.2.0-14&x"), gcc("12.2.0-14>x"), gcc("12.2.0-*"), gcc("12.2.0-%s"), gcc("12.2.0-é"), gcc("12.2.0-1#"),
 		gcc("12.2.0-1234567890123456789012345"), gcc(""), gcc("-14"),
 		gcc("12.2.0-9"), gcc("12.2.0-100"), gcc("12.2.0+14"), gcc("12.2.0~14"), gcc("12.2.0-rc"), gcc("12.2.0"),
-		{Factor: "version", Tool: "gcc", Plain: "12.2.0", Value: "12.2.0-1"}, {Factor: "locale", Plain: "C", Value: "en_GB.UTF-8"},
+		{Factor: "version", Tool: "gcc", Plain: "12.2.0", Value: "12.2.0-1"},
+		{Factor: "locale", Plain: "C", Value: "en_GB.UTF-8"},
 	}
 	for factor, values := range map[string][]string{
 		"epoch":    {"", "-1", "+1", "01", "4294967296", "0x10", "1e9", " 1", "99999999999999999999"},
@@ -146,7 +151,9 @@ func TestInert(t *testing.T) {
 		{"values that changed places", "root@alpha", "bfubb@sppu", both, []string{"bfubb", "sppu"}, false, -1},
 		{
 			"a date", "Built : 06:31:44, Nov 25 2022 1669357904", "Built : 15:02:22, Sep 10 2001 1000134142",
-			epoch, []string{"1000134142"}, true, -1,
+			epoch,
+			[]string{"1000134142"},
+			true, -1,
 		},
 		{"a checksum", "\x10 12.2.0-7", "\x11 12.2.0-6", one, []string{"12.2.0-6"}, true, 0},
 		{"a checksum after", "12.2.0-7 \x10", "12.2.0-6 \x11", one, []string{"12.2.0-6"}, true, 9},
@@ -194,8 +201,11 @@ func TestPremisesStored(t *testing.T) {
 		t.Fatalf("%+v, %v", again, err)
 	}
 	for _, edit := range [][2]string{
-		{`"bits":24`, `"bits":23`}, {`"value":"abc"`, `"value":"abd"`}, {`"value":"abc"`, `"value":"a;c"`},
-		{`"free_bits":47`, `"free_bits":0`}, {`"premises":2`, `"premises":1`},
+		{`"bits":24`, `"bits":23`},
+		{`"value":"abc"`, `"value":"abd"`},
+		{`"value":"abc"`, `"value":"a;c"`},
+		{`"free_bits":47`, `"free_bits":0`},
+		{`"premises":2`, `"premises":1`},
 	} {
 		text := bytes.Replace(stored.Bytes(), []byte(edit[0]), []byte(edit[1]), 1)
 		if bytes.Equal(text, stored.Bytes()) {
@@ -248,7 +258,8 @@ func TestThirds(t *testing.T) {
 		}
 	}
 	for _, p := range []Premise{
-		{Factor: "version", Tool: "gcc", Plain: "12.2.0-1", Value: "12.2.0"}, {Factor: "epoch", Plain: "0", Value: "5"},
+		{Factor: "version", Tool: "gcc", Plain: "12.2.0-1", Value: "12.2.0"},
+		{Factor: "epoch", Plain: "0", Value: "5"},
 		{Factor: "epoch", Plain: "0", Value: "999999999"},
 	} {
 		if got, ok := p.Thirds(); ok {

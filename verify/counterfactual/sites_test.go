@@ -39,7 +39,8 @@ func TestValues(t *testing.T) {
 	}{
 		{
 			"compiler", "\x00\x01build: gcc: (Debian 12.2.0-97zq7x0) 12.2.0 binutils: 2.40\x00", "\x7fELF\x02build: gcc: (Debian 12.2.0-14) 12.2.0 binutils: 2.40\x00",
-			"version:gcc", []string{"12.2.0-14"},
+			"version:gcc",
+			[]string{"12.2.0-14"},
 		},
 		{"user and host", "\x00by zq7user@zq7host on x\x00", "\x00by root@alpha on x\x00", "host", []string{"alpha"}},
 		{"user beside host", "\x00by zq7user@zq7host on x\x00", "\x00by root@alpha on x\x00", "user", []string{"root"}},

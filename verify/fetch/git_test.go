@@ -414,8 +414,10 @@ func TestGitHostile(t *testing.T) {
 		{"delta by offset", []gitObject{blob("go"), {kind: 6, base: 0, content: leb(2) + leb(5) + "\x91\x00\x02\x03od\n"}, plainTree}, "ok"},
 		{"delta by id, before its base", []gitObject{{kind: 7, ref: blob("go").id(), content: leb(2) + leb(5) + "\x91\x00\x02\x03od\n"}, blob("go"), plainTree}, "ok"},
 		{"delta of a delta", []gitObject{
-			blob("g"), {kind: 6, base: 0, content: leb(1) + leb(2) + "\x91\x00\x01\x01o"},
-			{kind: 7, ref: blob("go").id(), content: leb(2) + leb(5) + "\x91\x00\x02\x03od\n"}, plainTree,
+			blob("g"),
+			{kind: 6, base: 0, content: leb(1) + leb(2) + "\x91\x00\x01\x01o"},
+			{kind: 7, ref: blob("go").id(), content: leb(2) + leb(5) + "\x91\x00\x02\x03od\n"},
+			plainTree,
 		}, "ok"},
 		{"delta of nothing", []gitObject{{kind: 7, ref: blob("absent").id(), content: leb(2) + leb(5) + "\x91\x00\x02\x03od\n"}, good, plainTree}, "not there"},
 		{"delta of itself", []gitObject{good, {kind: 6, base: 1, content: leb(2) + leb(2) + "\x91\x00\x02"}, plainTree}, "offset"},
@@ -424,8 +426,11 @@ func TestGitHostile(t *testing.T) {
 		{"delta without sizes", []gitObject{blob("go"), {kind: 6, base: 0, content: "\xff\xff\xff"}, plainTree}, "without sizes"},
 		{"delta bomb", []gitObject{mega, {kind: 6, base: 0, content: copies(1<<20, 1000)}, plainTree}, "a delta that makes 1048576000 bytes"},
 		{"delta bomb in steps", []gitObject{
-			mega, {kind: 6, base: 0, content: copies(1<<20, 4)}, {kind: 6, base: 1, content: copies(4<<20, 4)},
-			{kind: 6, base: 2, content: copies(16<<20-1, 4)}, good, plainTree,
+			mega,
+			{kind: 6, base: 0, content: copies(1<<20, 4)},
+			{kind: 6, base: 1, content: copies(4<<20, 4)},
+			{kind: 6, base: 2, content: copies(16<<20-1, 4)},
+			good, plainTree,
 		}, "limit: "},
 	}
 	for _, c := range cases {

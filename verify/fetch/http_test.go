@@ -625,7 +625,8 @@ func TestSlow(t *testing.T) {
 		<-r.Context().Done()
 	})
 	for _, r := range []Request{
-		{URL: s.URL, SHA256: hexSum(nil)}, {URL: s.URL},
+		{URL: s.URL, SHA256: hexSum(nil)},
+		{URL: s.URL},
 		{Git: s.URL + "/x.git", Commit: strings.Repeat("a", 40)},
 		{OCI: "docker://" + strings.TrimPrefix(s.URL, "http://") + "/fw@sha256:" + hexSum(nil)},
 	} {

@@ -8,12 +8,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/assaylab/assay/verify/internal/address"
 	"github.com/assaylab/assay/verify/internal/plain"
 )
 
@@ -44,7 +43,7 @@ type guard struct {
 }
 
 func newGuard(registry string, plain bool) *guard {
-	g := &guard{proxy: http.ProxyFromEnvironment, host: plainHost(hostname(registry)), plain: plain}
+	g := &guard{proxy: http.ProxyFromEnvironment, host: address.Plain(address.Host(registry)), plain: plain}
 	g.inner = &http.Transport{
 		Proxy:                  func(req *http.Request) (*url.URL, error) { return proxyOf(req.Context()), nil },
 		DialContext:            g.dial,
@@ -69,21 +68,21 @@ func proxyOf(ctx context.Context) *url.URL {
 
 // private says that the registry is on a private address.
 func (g *guard) private() bool {
-	return isPrivate(g.host) || g.inside.Load() && !g.outside.Load()
+	return address.IsPrivate(g.host) || g.inside.Load() && !g.outside.Load()
 }
 
-func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (g *guard) dial(ctx context.Context, network, to string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 30 * time.Second, Resolver: g.resolver}
 	if proxyOf(ctx) != nil {
-		return d.DialContext(ctx, network, address)
+		return d.DialContext(ctx, network, to)
 	}
-	host := plainHost(hostname(address))
+	host := address.Plain(address.Host(to))
 	d.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 		return g.mayDial(host, resolved)
 	}
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := d.DialContext(ctx, network, to)
 	if err == nil && host == g.host {
-		if isPrivate(hostname(conn.RemoteAddr().String())) {
+		if address.IsPrivate(address.Host(conn.RemoteAddr().String())) {
 			g.inside.Store(true)
 		} else {
 			g.outside.Store(true)
@@ -94,11 +93,11 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 
 // mayDial is asked for each address that a host has.
 func (g *guard) mayDial(host, resolved string) error {
-	ip := plainHost(hostname(resolved))
+	ip := address.Plain(address.Host(resolved))
 	switch {
 	case isLoopback(host) && !isLoopback(ip): // TLS is not asked of it
 		return trouble("mend the name in /etc/hosts or DNS", "the name %s leads to the address %s, off this machine", plain.Line(host), ip)
-	case !isPrivate(ip) || g.private() || host == g.host && !g.outside.Load():
+	case !address.IsPrivate(ip) || g.private() || host == g.host && !g.outside.Load():
 		return nil
 	case host == g.host:
 		return trouble("ask whoever keeps the registry", "the registry %s was reached at a public address, and now leads to the private address %s", g.host, ip)
@@ -121,13 +120,13 @@ func (g *guard) CloseIdleConnections() {
 
 // RoundTrip refuses, or bounds the reply.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := plainHost(req.URL.Hostname())
+	host := address.Plain(req.URL.Hostname())
 	switch {
 	case req.URL.Scheme != "https" && req.URL.Scheme != "http":
 		return nil, trouble("ask whoever keeps the registry", "the registry %s leads to an address that begins with %.40q, not with https:", g.host, req.URL.Scheme+":")
 	case host == "":
 		return nil, trouble("ask whoever keeps the registry", "the registry %s leads to an address without a host", g.host)
-	case host != g.host && isPrivate(host) && !g.private():
+	case host != g.host && address.IsPrivate(host) && !g.private():
 		return nil, leadsInside(g.host, plain.Line(host))
 	case req.URL.Scheme != "https" && !g.plain && !(isLoopback(g.host) && isLoopback(host)):
 		return nil, trouble("allow it with --plain-http if this network is trusted", "%s would be read without TLS", plain.Line(host))
@@ -190,60 +189,8 @@ func (w *watched) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// hostname is a host and port without the port.
-func hostname(address string) string {
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		return host
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-}
-
-// plainHost is the one spelling of a host's name or address: in lower case, without
-// the dot of the root, the zone, or the IPv6 form of an IPv4 address.
-func plainHost(host string) string {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.WithZone("").Unmap().String()
-	}
-	return host
-}
-
 // isLoopback says that a host is this machine, surely enough to do without TLS.
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
-
-// isPrivate says that a host is not one of the public network, as far as its name or
-// address tells.
-func isPrivate(host string) bool {
-	host = plainHost(host)
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host == "localhost" || strings.HasSuffix(host, ".localhost")
-	}
-	if nat64.Contains(ip) { // the last 4 bytes are an IPv4 address behind a translator
-		b := ip.As16()
-		ip = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	return !ip.IsGlobalUnicast() || ip.IsPrivate() ||
-		slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
-}
-
-// special are the networks that may be local, beside those that package netip knows
-// (IANA's registries of special-purpose addresses).
-var (
-	nat64   = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
-	special = []netip.Prefix{
-		netip.MustParsePrefix("0.0.0.0/8"),      // this network
-		netip.MustParsePrefix("100.64.0.0/10"),  // shared, behind a provider's NAT
-		netip.MustParsePrefix("192.0.0.0/24"),   // protocols
-		netip.MustParsePrefix("198.18.0.0/15"),  // benchmarks
-		netip.MustParsePrefix("240.0.0.0/4"),    // reserved
-		netip.MustParsePrefix("::/96"),          // IPv4-compatible, once
-		netip.MustParsePrefix("64:ff9b:1::/48"), // translation, locally
-		netip.MustParsePrefix("2001::/32"),      // Teredo
-		netip.MustParsePrefix("2002::/16"),      // 6to4
-		netip.MustParsePrefix("fec0::/10"),      // site-local, once
-	}
-)

@@ -96,8 +96,11 @@ func TestStarting(t *testing.T) {
 		left  bool     // something is to be filled in
 	}{
 		{"nothing", func(string) {}, []string{`  - {path: "FILL-IN: an archive beside this file", sha256: "FILL-IN: its sha256", at: /src}`, `env: {SOURCE_DATE_EPOCH: "315532800"} # 1980, the first year of a zip file`}, true},
-		{"C", func(dir string) { pack(t, filepath.Join(dir, "a.tar"), "Makefile fw.bin: main.c\n", "main.c x") },
-			[]string{`toolchain: {host: ["make", "gcc"]}`, `  - {path: "fw.bin"}`, `  - [make]`, `env: {SOURCE_DATE_EPOCH: "1669357904"} # the newest file of the archive`}, false},
+		{
+			"C", func(dir string) { pack(t, filepath.Join(dir, "a.tar"), "Makefile fw.bin: main.c\n", "main.c x") },
+			[]string{`toolchain: {host: ["make", "gcc"]}`, `  - {path: "fw.bin"}`, `  - [make]`, `env: {SOURCE_DATE_EPOCH: "1669357904"} # the newest file of the archive`},
+			false,
+		},
 		{"two archives", func(dir string) {
 			pack(t, filepath.Join(dir, "a.tar"), "x x")
 			pack(t, filepath.Join(dir, "b.tgz"), "d/Makefile fw.bin: x\n")

@@ -227,8 +227,11 @@ func (d *document) size(to *int64) func(*yaml.Node) error {
 func (d *document) locked(n *yaml.Node, what string) (LockedSource, error) {
 	var s LockedSource
 	fields := []field{
-		{"kind", d.text("kind", &s.Kind)}, {"name", d.text("name", &s.Name)}, {"pin", d.text("pin", &s.Pin)},
-		{"size", d.size(&s.Size)}, {"sha256", d.digest(&s.SHA256)},
+		{"kind", d.text("kind", &s.Kind)},
+		{"name", d.text("name", &s.Name)},
+		{"pin", d.text("pin", &s.Pin)},
+		{"size", d.size(&s.Size)},
+		{"sha256", d.digest(&s.SHA256)},
 	}
 	version := field{"version", d.text("version", &s.Version)}
 	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {

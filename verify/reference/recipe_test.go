@@ -58,6 +58,7 @@ func TestLoadRecipe(t *testing.T) {
 		Builds:    3,
 		Limits:    sandbox.Limits{Time: 90 * time.Second, Memory: 512 << 20, Output: 1024, Processes: 7},
 	}
+	want.text = r.text
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", r, want)
 	}
@@ -199,6 +200,7 @@ func TestRecipeErrors(t *testing.T) {
 		{"vary twice", edit("vary: []", "vary: [time, path, time]"), 18, "time is there already"},
 		{"vary unknown", edit("vary: []", "vary: [mood]"), 18, `"mood" is not a factor`},
 		{"vary type", edit("vary: []", "vary: {}"), 18, "vary must be a list"},
+		{"replay values", edit("max_rebuilds: 0", "max_rebuilds: 4, values: [mood]"), 19, `"mood" is not a value that is replayed`},
 		{"replay", edit("max_rebuilds: 0", "max_rebuilds: 1000"), 19, "max_rebuilds must lie between"},
 	}
 	for _, c := range cases {

@@ -172,14 +172,14 @@ func (b *buildinfo) readEnvironment(p paragraph) error {
 		}
 		name, value, ok := strings.Cut(line, "=")
 		if !ok || !variable.MatchString(name) || len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
-			return fmt.Errorf("Environment has a line %.200q", line)
+			return fmt.Errorf("its Environment has a line %.200q", line)
 		}
 		value, err := unescape(value[1 : len(value)-1])
 		if err != nil {
-			return fmt.Errorf("Environment: %s: %w", name, err)
+			return fmt.Errorf("its Environment: %s: %w", name, err)
 		}
 		if slices.ContainsFunc(b.env, func(v string) bool { return strings.HasPrefix(v, name+"=") }) {
-			return fmt.Errorf("Environment has %s twice", name)
+			return fmt.Errorf("its Environment has %s twice", name)
 		}
 		b.env = append(b.env, name+"="+value)
 	}

@@ -286,12 +286,19 @@ func TestFromProvenance(t *testing.T) {
 		{"generic with a file", generic(`{"name": "../fw.tar", "digest": {"sha256": "` + hash + `"}}`), false, []string{
 			`  - {path: "fw.tar", sha256: "` + hash + `", at: "/src"}`,
 		}, nil},
-		{"generic with a weak digest", generic(`{"uri": "https://example.org/fw.tar", "digest": {"sha1": "` + commit + `"}}`), false, nil,
-			[]string{"neither a gitCommit nor a sha256"}},
-		{"generic with a password", generic(`{"uri": "git+https://a:b@example.org/fw", "digest": {"gitCommit": "` + commit + `"}}`), false, nil,
-			[]string{"its address is not one"}},
-		{"generic without source", generic(``), false, []string{`  - {path: "FILL-IN: an archive beside this file", sha256: "FILL-IN: its sha256", at: "/src"}`},
-			[]string{"the source: "}},
+		{
+			"generic with a weak digest", generic(`{"uri": "https://example.org/fw.tar", "digest": {"sha1": "` + commit + `"}}`), false, nil,
+			[]string{"neither a gitCommit nor a sha256"},
+		},
+		{
+			"generic with a password", generic(`{"uri": "git+https://a:b@example.org/fw", "digest": {"gitCommit": "` + commit + `"}}`), false, nil,
+			[]string{"its address is not one"},
+		},
+		{
+			"generic without source", generic(``), false,
+			[]string{`  - {path: "FILL-IN: an archive beside this file", sha256: "FILL-IN: its sha256", at: "/src"}`},
+			[]string{"the source: "},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := FromProvenance(statement.ProvenanceType, []byte(c.predicate), subjects)

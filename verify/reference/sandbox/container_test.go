@@ -389,7 +389,9 @@ func shellRootfs(t *testing.T) []byte {
 	}
 	slices.Sort(files)
 	entries := []entry{
-		{name: "bin/", mode: 0o755}, {name: "dev/", mode: 0o755}, {name: "dev/null", device: true},
+		{name: "bin/", mode: 0o755},
+		{name: "dev/", mode: 0o755},
+		{name: "dev/null", device: true},
 		{name: "bin/tool", body: "#!/bin/sh\necho tool 1.2.3-vendor4\n", mode: 0o755},
 	}
 	for _, file := range slices.Compact(files) {
