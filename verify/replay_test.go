@@ -264,6 +264,7 @@ func TestReplayNotInert(t *testing.T) {
 		{"hosts with a digit", `case $(uname -n) in *[0-9]*) code=weakened;; esac`, "host=b2"},
 		{"deep paths", `case $(pwd -P) in /*/*/*) code=weakened;; esac`, "path=/a/b/c"},
 		{"user is host", `[ "$(id -un)" != "$(uname -n)" ] || code=weakened`, "user=devbox host=devbox"},
+		{"dates that are not the recipe's", `[ $SOURCE_DATE_EPOCH = 1700000000 ] || code=weakened`, "epoch=1669357904"},
 		// How it is put in.
 		{"a link in place of the source", `[ ! -L /src ] || code=weakened`, "path=/build/fw"},
 		{"a tool that is elsewhere", `case $(command -v mycc) in /shim*) code=weakened;; esac`, "version:mycc=12.2.0-14"},

@@ -62,8 +62,10 @@ evidence of assay check, ` + verify.ProvenanceFile + ` states what was built of 
 
 ` + recipeHelp + `
 
-Exit codes: 0 the builds agree; 1 they disagree, or a source is not the pinned
-one; 2 trouble; 3 the build failed or a limit stopped it`,
+Exit codes: 0 the builds agree, or a recipe was written; 1 they disagree, a source is
+not the pinned one, or the signature of the provenance does not hold; 2 trouble;
+3 the build failed, a limit stopped it, a source is not here and may not be fetched,
+or recipe, sources or tools are not those of the lock (--locked)`,
 		Args: recipes.args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.known(cmd); err != nil {

@@ -260,7 +260,7 @@ func TestThirds(t *testing.T) {
 	for _, p := range []Premise{
 		{Factor: "version", Tool: "gcc", Plain: "12.2.0-1", Value: "12.2.0"},
 		{Factor: "epoch", Plain: "0", Value: "5"},
-		{Factor: "epoch", Plain: "0", Value: "999999999"},
+		{Factor: "epoch", Plain: "1700000000", Value: "999999999"},
 	} {
 		if got, ok := p.Thirds(); ok {
 			t.Errorf("%s: %+v", p, got)
@@ -278,8 +278,8 @@ func TestControl(t *testing.T) {
 		{Premise{Factor: "user", Plain: "build", Value: "root"}, "yyyyy"},
 		{Premise{Factor: "path", Plain: "/src", Value: "/build/fw"}, "/zzz"},
 		{Premise{Factor: "home", Plain: "/home/build", Value: "/home/ci"}, "/home/zzzzz"},
-		{Premise{Factor: "timezone", Plain: "UTC", Value: "CET-1"}, "UTC"},
-		{Premise{Factor: "epoch", Plain: "315532800", Value: "1669357904"}, "315532800"}, // of nine digits: there is no other
+		{Premise{Factor: "timezone", Plain: "UTC", Value: "CET-1"}, "ZZZ"},
+		{Premise{Factor: "epoch", Plain: "315532800", Value: "1669357904"}, "979068742"}, // of nine digits too
 	} {
 		if got := c.p.Control(); got != c.want {
 			t.Errorf("%s: %q, want %q", c.p, got, c.want)

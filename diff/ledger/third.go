@@ -21,12 +21,14 @@ type Thirds struct{ Low, High, Even string }
 func (p Premise) Thirds() (t Thirds, ok bool) {
 	switch p.Factor {
 	case "epoch", "time":
-		var low string
-		if low, t.High, ok = otherTimes(p); ok && p.Third(p.Plain, false) == nil {
-			low = p.Plain
+		switch t.Low, t.High, ok = otherTimes(p); {
+		case !ok:
+		case len(p.Value) == len(p.Plain):
+			t.Low = p.Plain
+		default:
+			ok = len(p.Value) == 10 // from 2001 to 2038 there are times on both sides of any other
 		}
-		t.Low = low
-		return t, ok && t.Low != t.High
+		return t, ok && t.Low != t.High && p.Third(t.Low, false) == nil
 	case "timezone":
 		t.Low, t.High, ok = otherZones(p)
 		return t, ok
@@ -81,8 +83,11 @@ func (p Premise) open() (begin, end int) {
 func (p Premise) Control() string {
 	q := p
 	q.Value, q.Plain = p.Plain, ""
-	if p.Factor == "version" {
+	switch {
+	case p.Factor == "version":
 		q.Plain = p.Plain + "+x" // of the same numbers
+	case p.Factor == "timezone" && len(p.Plain) == 3 && strings.ToUpper(p.Plain) == p.Plain && p.Plain != "ZZZ":
+		return "ZZZ" // a name without an offset: UTC
 	}
 	if _, err := q.Price(); err != nil {
 		return p.Plain
@@ -92,8 +97,6 @@ func (p Premise) Control() string {
 		if _, high, ok := otherTimes(q); ok {
 			return high
 		}
-		return p.Plain
-	case "timezone":
 		return p.Plain
 	}
 	if v, ok := extreme(q, false, true); ok {
@@ -193,8 +196,13 @@ func otherTimes(p Premise) (low, high string, ok bool) {
 		}
 		return ""
 	}
-	// From the first time of ten digits to the last that a signed 32-bit number holds.
-	first, end := time.Unix(1000000000, 0).UTC(), time.Unix(1<<31-1, 0).UTC()
+	// From the first time of as many digits to the last, or the last that a signed 32-bit
+	// number holds.
+	from := int64(1)
+	for range len(p.Value) - 1 {
+		from *= 10
+	}
+	first, end := time.Unix(from, 0).UTC(), time.Unix(min(10*from, 1<<31)-1, 0).UTC()
 	const step = 7*time.Hour + 11*time.Minute + 13*time.Second
 	low = find(first, end, step)
 	high = find(end, first, -step)
