@@ -314,7 +314,7 @@ func realEngine(t *testing.T, kind Backend) {
 	t.Helper()
 	needStatic(t)
 	if _, err := exec.LookPath(string(kind)); err != nil {
-		t.Skipf("%s is not installed", kind)
+		t.Skipf("no engine: there is no %s here", kind)
 	}
 	if out, err := exec.Command(string(kind), "info").CombinedOutput(); err != nil {
 		t.Skipf("%s info: %v: %s", kind, err, last(out))
@@ -980,7 +980,7 @@ func TestContainerImage(t *testing.T) {
 func TestNoEngine(t *testing.T) {
 	needStatic(t)
 	if _, err := exec.LookPath("docker"); err != nil {
-		t.Skip("docker is not installed")
+		t.Skip("no engine: there is no docker here")
 	}
 	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "none.sock"))
 	file, in := input(t, shellRootfs(t))
