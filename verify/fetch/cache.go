@@ -209,11 +209,8 @@ func (c *Cache) enter(f *os.File, sum string, beside ...string) error {
 					return err
 				}
 			}
-			return nil
+			return syncDir(filepath.Dir(to)) // here, as a prune may take the folder with the file
 		})
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(to))
 	}
 	if err != nil {
 		return unusable(err)

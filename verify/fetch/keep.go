@@ -287,7 +287,7 @@ func (c *Cache) pruneLeftovers(done *Pruned) error {
 			done.Live++
 			return nil
 		}
-		if err := os.Remove(f.Name()); err != nil {
+		if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // who had just begun it lets it go
 			return unusable(err)
 		}
 		done.Leftovers = append(done.Leftovers, left)
