@@ -18,10 +18,9 @@ import (
 	"github.com/assaylab/assay/verify/statement"
 )
 
-// stateEvidence makes the byte-accounting statement of an evidence folder whose
-// digests hold, and whose report is what its ledger gives. Whether the ledger is
-// true of the images is the work of recheck.
-func stateEvidence(dir string) (*statement.Statement, error) {
+// soundReport reads the report of an evidence folder whose digests hold, and that is
+// what its ledger gives.
+func soundReport(dir string) (*verify.Report, error) {
 	if err := verify.CheckSums(dir); err != nil {
 		return nil, err
 	}
@@ -29,7 +28,15 @@ func stateEvidence(dir string) (*statement.Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := verify.CheckReport(dir, r); err != nil {
+	return r, verify.CheckReport(dir, r)
+}
+
+// stateEvidence makes the byte-accounting statement of an evidence folder whose
+// digests hold, and whose report is what its ledger gives. Whether the ledger is
+// true of the images is the work of recheck.
+func stateEvidence(dir string) (*statement.Statement, error) {
+	r, err := soundReport(dir)
+	if err != nil {
 		return nil, err
 	}
 	sums, err := os.ReadFile(filepath.Join(dir, verify.SumsFile)) // bounded by CheckSums
@@ -56,14 +63,8 @@ func stateEvidence(dir string) (*statement.Statement, error) {
 // rebuiltEvidence reads the statement of an evidence folder, whose digests hold, of
 // what was rebuilt: of the reference that the report is about.
 func rebuiltEvidence(dir string) (*statement.Statement, error) {
-	if err := verify.CheckSums(dir); err != nil {
-		return nil, err
-	}
-	r, err := verify.ReadReport(dir)
+	r, err := soundReport(dir)
 	if err != nil {
-		return nil, err
-	}
-	if err := verify.CheckReport(dir, r); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(r.Reference.Origin)
