@@ -28,6 +28,8 @@ const (
 	RoleMeta     Role = "metadata" // mode, owner, type: compared, never normalised
 	RoleTable    Role = "table"
 	RolePadding  Role = "padding" // prescribed filler; Spec says of what
+	RoleFree     Role = "free"    // what the format says nobody uses
+	RoleSlack    Role = "slack"   // of a file's last block, after the file's end
 	RoleGap      Role = "gap"     // between sections, claimed by none
 	RoleEnd      Role = "end"     // an end marker
 	RoleTail     Role = "tail"    // past the end of what the format lays out
@@ -48,12 +50,26 @@ type Section struct {
 	// children when it needs them.
 	Table *Table
 
+	// Fields gives the children when they are looked at, where keeping them would
+	// cost more than making them anew: offsets as those of Children, the same each
+	// time. None of them has a Codec, a Part, or is Open. It is nil where there are
+	// Children or a Table.
+	Fields func() []Section
+
 	// Spec says what a field holds, so that a rule may explain a change.
 	Spec *ledger.Spec
 
 	// Codec names the decoder the whole section is the input of, as in
-	// "deflate"; what it decodes to is opened in turn.
+	// "deflate@1"; what it decodes to is opened in turn, unless Inner lays it out
+	// or Part says where it belongs.
 	Codec string
+	// Inner lays out what Codec decodes to, where the format knows it: offsets are
+	// those of the decoded stream. It must not reach past its end.
+	Inner []Section
+
+	// Part says that the section, or what it decodes to where it has a Codec, is a
+	// piece of a stream that stands in several.
+	Part *Part
 
 	// Open asks that the content be recognised and laid out in turn.
 	Open bool
@@ -65,6 +81,27 @@ type Section struct {
 	Note string
 	// Limit names the limit that stopped the layout, if one did.
 	Limit string
+}
+
+// A Stream is content that a format finds in pieces: the blocks of a file, the
+// blocks of a table. Sections of the same layout name it as what they are Part of.
+// One that has a piece only needs no Stream: its section is Open.
+type Stream struct {
+	Name string // as a Section's, unique among the streams of a layout
+	Role Role
+
+	Open   bool           // the content is to be recognised, or
+	Layout []Section      // this is how it is laid out, from offset 0
+	Zeros  []ledger.Zeros // holes, between pieces or at the end, in order
+
+	// Outer ranges in the Specs of Layout are offsets of the Format's input, as
+	// those of its sections are.
+}
+
+// A Part is piece N of a stream, counted from 0.
+type Part struct {
+	Of *Stream
+	N  int
 }
 
 // Range returns where the section lies.
@@ -102,7 +139,8 @@ func (in *Input) Bytes(off, n int64) []byte {
 // half a layout: a *LimitError where a limit stopped it, any other error where
 // the bytes are not of the format. The sections it returns are children of the
 // whole input, in order, without overlap; what they leave uncovered the engine
-// names gap or, after the last, tail. Padding whose length the format
+// names gap or, after the last, tail. So it is in what Inner and a Stream's Layout
+// lay out. Padding whose length the format
 // prescribes is returned with its Spec even when it is empty.
 type Format struct {
 	Name    string // as in "tar"

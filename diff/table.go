@@ -2,12 +2,15 @@ package diff
 
 import "github.com/assaylab/assay/diff/ledger"
 
-// Expand returns the children of s laid out by its Table, or its Children if
-// it has none. parent is the section s stands in, whose other children the
+// Expand returns the children of s: laid out by its Table, given by its Fields, or
+// its Children if it has neither. parent is the section s stands in, whose other children the
 // rows of the table may name; it may be nil. Offsets are those of s.
 //
 // Bytes between rows belong to no row and become gaps like any others.
 func (s *Section) Expand(parent *Section) []Section {
+	if s.Fields != nil {
+		return s.Fields()
+	}
 	if s.Table == nil {
 		return s.Children
 	}

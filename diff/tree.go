@@ -144,20 +144,45 @@ func fillGaps(ss []Section, lo, hi int64, after string, role Role) []Section {
 
 // shift moves sections laid out from 0 to where their stream has them.
 func shift(ss []Section, d int64) {
-	if d == 0 {
-		return
+	if d != 0 {
+		(&shifter{d: d}).sections(ss, d)
 	}
+}
+
+// A shifter moves a layout, and once each what it lays out of derived streams:
+// there, only what their fields say of the stream that is moved.
+type shifter struct {
+	d    int64
+	seen map[*Stream]bool
+}
+
+func (sh *shifter) sections(ss []Section, d int64) {
 	for i := range ss {
 		s := &ss[i]
 		s.Off += d
-		s.Spec = s.Spec.Shift(d)
-		shift(s.Children, d)
+		s.Spec = s.Spec.Shift(d).ShiftOuter(sh.d)
+		sh.sections(s.Children, d)
+		sh.sections(s.Inner, 0)
+		if f := s.Fields; f != nil {
+			s.Fields = func() []Section {
+				out := f()
+				sh.sections(out, d)
+				return out
+			}
+		}
+		if s.Part != nil && !sh.seen[s.Part.Of] {
+			if sh.seen == nil {
+				sh.seen = map[*Stream]bool{}
+			}
+			sh.seen[s.Part.Of] = true
+			sh.sections(s.Part.Of.Layout, 0)
+		}
 	}
 }
 
 // kids returns the parts of s in order, tables expanded and gaps filled.
 func kids(s, parent *Section) []Section {
-	if s.Table == nil {
+	if s.Table == nil && s.Fields == nil {
 		return s.Children
 	}
 	return fillGaps(s.Expand(parent), s.Off, s.End(), "gap", RoleGap)

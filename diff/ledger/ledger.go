@@ -1,5 +1,7 @@
 package ledger
 
+import "encoding/hex"
+
 // A Range is a run of bytes [Off, Off+Len) of one stream.
 type Range struct {
 	Off int64 `json:"off"`
@@ -35,16 +37,25 @@ const (
 // Integers: u8, u16le, u16be, u32le, u32be, u64le, u64be; in text: oct, hex,
 // dec (leading zeros or blanks and trailing blanks or NULs as the reference
 // has them). Digests: raw, hex. Times: any integer (seconds since 1970), or
-// one of the text layouts that TimeLayouts lists. UUIDs: raw, text.
+// one of the text layouts that TimeLayouts lists; or what FAT keeps: dos (time and
+// date, 4 bytes), dosdate (2), dostenth (hundredths up to two seconds, 1).
+// UUIDs: raw, text, and id32, which is 4 bytes as arbitrary.
 type Enc string
 
 // A Span is something a Spec measures: a range of the reference stream the
-// field stands in or, with Inner, the whole decoded stream whose carrier is
-// exactly that range.
+// field stands in; with Inner, the whole decoded stream whose carrier is exactly
+// that range; with Outer, a range of the stream in which the layout stands that gave
+// the field, [Place.Of]; with Lit, bytes that stand nowhere, such as the number of
+// an inode in a sum over it.
 type Span struct {
 	Range
-	Inner bool `json:"inner,omitempty"`
+	Inner bool   `json:"inner,omitempty"`
+	Outer bool   `json:"outer,omitempty"`
+	Lit   string `json:"lit,omitempty"` // hexadecimal; Range is zero
 }
+
+// Literal returns the span of bytes that stand nowhere.
+func Literal(b []byte) Span { return Span{Lit: hex.EncodeToString(b)} }
 
 // A Spec says what a field of the reference holds, all offsets being those of
 // the reference stream the field stands in. An entry with a Spec is explained
@@ -59,10 +70,11 @@ type Spec struct {
 	// of alignment up to the padding).
 	Over []Span `json:"over,omitempty"`
 
-	// Number: value = floor(length/Unit) + Add, modulo the width of Enc.
-	// Unit 0 means 1.
-	Unit int64 `json:"unit,omitempty"`
-	Add  int64 `json:"add,omitempty"`
+	// Number: value = floor(length/Unit) * Scale + Add, modulo the width of Enc.
+	// Unit and Scale 0 mean 1.
+	Unit  int64 `json:"unit,omitempty"`
+	Scale int64 `json:"scale,omitempty"`
+	Add   int64 `json:"add,omitempty"`
 
 	// Sum: Alg is one of Algorithms; Blank ranges are read as BlankByte.
 	Alg       string  `json:"alg,omitempty"`
@@ -74,15 +86,26 @@ type Spec struct {
 	Align int64 `json:"align,omitempty"`
 }
 
-// Shift returns the Spec with every offset moved by d.
-func (s *Spec) Shift(d int64) *Spec {
-	if s == nil || d == 0 {
+// Shift returns the Spec with every offset moved by d, but for those of Outer.
+func (s *Spec) Shift(d int64) *Spec { return s.shift(d, 0) }
+
+// ShiftOuter returns the Spec with the offsets of Outer spans moved by d.
+func (s *Spec) ShiftOuter(d int64) *Spec { return s.shift(0, d) }
+
+func (s *Spec) shift(d, outer int64) *Spec {
+	if s == nil || d == 0 && outer == 0 {
 		return s
 	}
 	t := *s
 	t.Over = append([]Span(nil), s.Over...)
 	for i := range t.Over {
-		t.Over[i].Off += d
+		switch o := &t.Over[i]; {
+		case o.Lit != "":
+		case o.Outer:
+			o.Off += outer
+		default:
+			o.Off += d
+		}
 	}
 	t.Blank = append([]Range(nil), s.Blank...)
 	for i := range t.Blank {
@@ -98,11 +121,17 @@ func (s *Spec) Shift(d int64) *Spec {
 //
 // The extent is the whole stream, or one that the layout around it, In, opens:
 // nobody chooses where a format begins. In has no Field.
+//
+// A layout may reach into streams that its own carriers decode to or that it
+// gathers: then Derived is set, and At and In lie in the reference stream of pair
+// Of, from which the pair of the entry comes.
 type Place struct {
-	Format string `json:"format"`
-	At     Range  `json:"at"`
-	Field  string `json:"field,omitempty"`
-	In     *Place `json:"in,omitempty"`
+	Format  string `json:"format"`
+	At      Range  `json:"at"`
+	Field   string `json:"field,omitempty"`
+	In      *Place `json:"in,omitempty"`
+	Derived bool   `json:"derived,omitempty"`
+	Of      int    `json:"of,omitempty"`
 }
 
 // A Verdict is what the kernel makes of an entry. The zero Verdict accuses.
@@ -134,6 +163,7 @@ type Entry struct {
 	Ref    Range  // the bytes of the reference copied, replaced or carrying
 	From   int    // OpMove: the pair whose reference stream is copied from
 	Carry  int    // OpCarry: the derived pair this is a piece of
+	Piece  int    // OpCarry: which piece, counted from 0
 	Spec   *Spec  // OpTime, OpUUID, OpNumber, OpSum, OpFill
 	Place  *Place // the anchor of Spec in the reference, if any
 
@@ -151,9 +181,10 @@ type Entry struct {
 // A Stream is a pair of derived streams: what the carrier entries of the
 // deployed side decode to, beside what those of the reference decode to.
 type Stream struct {
-	Codec      string // name and version, or Gather
-	RefSetting string // the encoder setting that reproduces the reference's carrier; Check clears one that does not
-	DepSetting string // the same for the deployed carrier
+	Codec      string  // name and version, or Gather
+	Zeros      []Zeros // Gather: holes, the same on both sides, in order
+	RefSetting string  // the encoder setting that reproduces the reference's carrier; Check clears one that does not
+	DepSetting string  // the same for the deployed carrier
 
 	// By the kernel.
 	RefLen, DepLen int64
@@ -162,8 +193,16 @@ type Stream struct {
 	Bits           int64 // freedom of the encoding
 }
 
-// Gather is the codec of a stream that is its pieces one after the other.
+// Gather is the codec of a stream that is its pieces one after the other. They
+// may stand in several streams.
 const Gather = "gather"
+
+// Zeros is a hole of a gathered stream: Len zero bytes that stand nowhere, before
+// piece Before or, where there are no more pieces, at the end.
+type Zeros struct {
+	Before int   `json:"before"`
+	Len    int64 `json:"len"`
+}
 
 // A Hole is a run of reference bytes that no entry uses.
 type Hole struct {
