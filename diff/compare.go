@@ -74,21 +74,26 @@ func Compare(ctx context.Context, ref, dep Image, opt Options) (*Result, error) 
 			&LimitError{"time", fmt.Sprintf("more than %v", opt.Limits.Timeout)})
 		defer cancel()
 	}
-	res, err := compare(work, ref, dep, opt)
+	res, err := compare(work, ref, dep, opt, false)
+	if errors.Is(err, errUngathered) {
+		res, err = compare(work, ref, dep, opt, true)
+	}
 	if err != nil && ctx.Err() == nil && work.Err() != nil {
 		return nil, context.Cause(work)
 	}
 	return res, err
 }
 
-func compare(ctx context.Context, ref, dep Image, opt Options) (*Result, error) {
+// compare does the work; apart leaves what stands in pieces in pieces.
+func compare(ctx context.Context, ref, dep Image, opt Options, apart bool) (*Result, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string, int64, int64) {}
 	}
 	w := &walker{
 		ctx: ctx, opt: &opt,
-		opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits)},
-		rules:  map[ledger.Op]*Rule{},
+		opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits), store: new(store)},
+		rules:  map[ledger.Op]*Rule{}, apart: apart,
+		carried: map[*Section]*carried{}, gathered: map[*Stream]*gathering{}, pinned: map[*Section]bool{},
 	}
 	defer w.close()
 	for _, r := range opt.Rules {
@@ -144,6 +149,11 @@ type stratum struct {
 	depth    int
 	stream   ledger.Stream
 	entries  []ledger.Entry
+
+	place     *ledger.Place // the layout that gave the stream, where it lays it out too
+	gathering *gathering    // the stream that this is, in pieces
+	into      *gathering    // the stream that this is a piece of
+	piece     int
 }
 
 type walker struct {
@@ -154,6 +164,11 @@ type walker struct {
 	strata  []*stratum
 	notes   []Note
 	closers []io.Closer
+
+	apart    bool // nothing is gathered
+	carried  map[*Section]*carried
+	gathered map[*Stream]*gathering
+	pinned   map[*Section]bool // deployed sections in which pieces of gathered streams stand
 
 	// Of the stratum being walked.
 	k       int
@@ -185,7 +200,14 @@ func (w *walker) stratum(k int) error {
 	w.k, w.s = k, w.strata[k]
 	w.al = newAligner(w.ctx, w.s.ref, w.s.dep, max(w.s.ref.size, w.s.dep.size))
 	w.ref, w.settled = 0, 0
-	err := w.pair(here{r: &w.s.ref.root, d: &w.s.dep.root, path: w.s.path, same: w.s.path, depth: w.s.depth})
+	if g := w.s.gathering; g != nil && g.got != len(g.dep.parts) {
+		return errUngathered
+	}
+	if w.s.into != nil {
+		w.whole()
+		return nil
+	}
+	err := w.pair(here{r: &w.s.ref.root, d: &w.s.dep.root, path: w.s.path, same: w.s.path, depth: w.s.depth, place: w.s.place})
 	if err != nil {
 		return err
 	}
@@ -203,7 +225,10 @@ func (w *walker) pair(h here) error {
 	if h.d.Len == 0 && h.r.Len == 0 {
 		return nil
 	}
-	if h.d.Len > 0 {
+	if w.piece(h) {
+		return nil
+	}
+	if h.d.Len > 0 && !w.pinned[h.d] {
 		same, err := w.al.equal(h.r.Range(), h.d.Range())
 		if err != nil {
 			return err
@@ -240,6 +265,9 @@ func (w *walker) pair(h here) error {
 			if h.r.Format != "" {
 				h.place = &ledger.Place{Format: h.r.Format, At: h.r.Range(), In: h.place}
 				h.depth++
+				if err := w.gather(h); err != nil {
+					return err
+				}
 			}
 			return w.children(h, rk, dk)
 		}
@@ -389,60 +417,60 @@ func payload(s *Section) *Section {
 // carry accounts for a deployed carrier by the stream it decodes to, if that is
 // what differs. It reports whether the section is accounted for.
 func (w *walker) carry(h *here) (bool, error) {
-	codec := w.opt.codec(h.r.Codec)
-	if codec == nil {
-		return false, nil
-	}
-	rs, err := w.decode(codec, w.s.ref, h.r, "reference", h)
-	if err != nil || rs == nil {
-		return false, err
-	}
-	ds, err := w.decode(codec, w.s.dep, h.d, "deployed", h)
-	if err != nil || ds == nil {
-		return false, err
-	}
-	inner := newAligner(w.ctx, rs, ds, max(rs.size, ds.size))
-	same, err := inner.equal(ledger.Range{Len: rs.size}, ledger.Range{Len: ds.size})
+	c, err := w.carrier(*h, h.r, h.d, h.path)
 	if err != nil {
 		return false, err
 	}
-	st := ledger.Stream{Codec: codec.Name()}
-	if st.RefSetting, err = w.setting(codec, "", w.s.ref, h.r, rs); err != nil {
-		return false, err
+	if c == nil {
+		if c = w.carried[h.d]; c.limit != "" {
+			h.limit = c.limit
+		}
+		return false, nil
 	}
-	if st.DepSetting, err = w.setting(codec, st.RefSetting, w.s.dep, h.d, ds); err != nil {
-		return false, err
-	}
-	if same && st.DepSetting == "" {
-		// The same content in another encoding that no encoder here makes. A
-		// few bytes that differ are shown where they stand; where most do, the
-		// encoding as a whole is what differs.
-		runs, err := w.al.align(h.r.Range(), h.d.Range())
+	if c.k == 0 {
+		s, err := w.newStratum(*h, c, h.d, h.path)
 		if err != nil {
 			return false, err
 		}
-		n := int64(0)
-		for _, x := range runs {
-			if !x.same {
-				n += x.dep.Len
-			}
+		if worse, err := w.shownBetterApart(h, c, s); worse || err != nil {
+			return false, err
 		}
-		if n <= 64 || n <= h.d.Len/16 {
-			return false, nil
-		}
+		w.strata = append(w.strata, s)
+		c.k = len(w.strata) - 1
 	}
-	w.strata = append(w.strata, &stratum{
-		ref: newLayer(rs, rs.size), dep: newLayer(ds, ds.size), stream: st,
-		path: h.path + ">", depth: h.depth + 1,
-	})
-	w.emit(ledger.Entry{Dep: h.d.Range(), Op: ledger.OpCarry, Ref: h.r.Range(), Carry: len(w.strata) - 1, Path: h.path})
+	w.emit(ledger.Entry{Dep: h.d.Range(), Op: ledger.OpCarry, Ref: h.r.Range(), Carry: c.k, Path: h.path})
 	w.ref = h.r.End()
 	return true, nil
 }
 
+// shownBetterApart says whether two carriers hold the same content in encodings
+// that no encoder here makes and that differ little. A few bytes that differ are
+// shown where they stand; where most do, the encoding as a whole is what differs.
+func (w *walker) shownBetterApart(h *here, c *carried, s *stratum) (bool, error) {
+	if s.stream.DepSetting != "" || c.rs.size != c.ds.size {
+		return false, nil
+	}
+	whole := ledger.Range{Len: c.rs.size}
+	same, err := newAligner(w.ctx, c.rs, c.ds, whole.Len).equal(whole, whole)
+	if err != nil || !same {
+		return false, err
+	}
+	runs, err := w.al.align(h.r.Range(), h.d.Range())
+	if err != nil {
+		return false, err
+	}
+	n := int64(0)
+	for _, x := range runs {
+		if !x.same {
+			n += x.dep.Len
+		}
+	}
+	return n <= 64 || n <= h.d.Len/16, nil
+}
+
 // decode returns what s decodes to, or nil if it cannot be had, with a note.
 func (w *walker) decode(codec ledger.Codec, l *layer, s *Section, side string, h *here) (*spool, error) {
-	sp := &spool{budget: w.opener.budget}
+	sp := newSpool(w.opener.budget, w.opener.store)
 	w.closers = append(w.closers, sp)
 	err := codec.Decode(w.ctx, sp, io.NewSectionReader(l, s.Off, s.Len))
 	if w.ctx.Err() != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // A Node is a section of an image as inspection shows it. Offsets are those of
-// the stream the section stands in; a decoded node begins a stream of its own.
+// the stream the section stands in; a decoded or gathered node begins one of its own.
 type Node struct {
 	Name     string  `json:"name,omitempty"`
 	Role     Role    `json:"role"`
@@ -21,6 +21,7 @@ type Node struct {
 	SHA256   string  `json:"sha256,omitempty"` // of members, payloads and decoded streams
 	Codec    string  `json:"codec,omitempty"`
 	Decoded  bool    `json:"decoded,omitempty"`
+	Gathered bool    `json:"gathered,omitempty"` // put together of pieces that stand elsewhere in the parent
 	Note     string  `json:"note,omitempty"`
 	Limit    string  `json:"limit,omitempty"`
 	Children []*Node `json:"children,omitempty"`
@@ -34,7 +35,7 @@ func Inspect(ctx context.Context, img Image, fields bool, opt Options) (*Node, e
 		ctx, cancel = context.WithTimeout(ctx, opt.Limits.Timeout)
 		defer cancel()
 	}
-	in := &inspector{ctx: ctx, opt: &opt, fields: fields, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits)}}
+	in := &inspector{ctx: ctx, opt: &opt, fields: fields, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits), store: new(store)}}
 	l := newLayer(img, img.Size)
 	n, err := in.node(l, &l.root, nil, 0)
 	if err != nil {
@@ -78,6 +79,27 @@ func (in *inspector) node(l *layer, s, parent *Section, depth int) (*Node, error
 			n.Children = append(n.Children, c)
 		}
 	}
+	if s.Format != "" {
+		err := in.opener.each(in.ctx, l, s, in.opt.codec, func(g *gathered, p *pieced) error {
+			inner := newLayer(p, p.size)
+			inner.root = derivedRoot(p.size, g.Layout, g.Open)
+			c, err := in.node(inner, &inner.root, nil, depth)
+			if err != nil {
+				return err
+			}
+			if c.SHA256 == "" {
+				if c.SHA256, err = digest(in.ctx, inner, inner.root.Range()); err != nil {
+					return err
+				}
+			}
+			c.Name, c.Role, c.Gathered = Escape(g.Name), g.Role, true
+			n.Children = append(n.Children, c)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	if s.Codec != "" && s.Len > 0 {
 		c, err := in.decoded(l, s, n, depth)
 		if err != nil {
@@ -96,7 +118,7 @@ func (in *inspector) decoded(l *layer, s *Section, n *Node, depth int) (*Node, e
 		n.Note = "no decoder for " + s.Codec
 		return nil, nil
 	}
-	sp := &spool{budget: in.opener.budget}
+	sp := newSpool(in.opener.budget, in.opener.store)
 	defer sp.Close()
 	err := codec.Decode(in.ctx, sp, io.NewSectionReader(l, s.Off, s.Len))
 	if in.ctx.Err() != nil {
@@ -111,6 +133,9 @@ func (in *inspector) decoded(l *layer, s *Section, n *Node, depth int) (*Node, e
 		return nil, nil
 	}
 	inner := newLayer(sp, sp.size)
+	if s.Part != nil || s.Inner != nil {
+		inner.root = derivedRoot(sp.size, s.Inner, false)
+	}
 	c, err := in.node(inner, &inner.root, nil, depth+1)
 	if err != nil {
 		return nil, err

@@ -7,49 +7,95 @@ import (
 	"github.com/assaylab/assay/diff/ledger"
 )
 
-// spoolMemory is how much of a derived stream stays in memory, in bytes; what
-// is longer goes to a file that has no name.
-const spoolMemory = 4 << 20
+// Derived streams stay in memory up to spoolMemory bytes each and storeMemory
+// together; what is more goes to one file that has no name.
+const (
+	spoolMemory = 4 << 20
+	storeMemory = 48 << 20
+)
+
+// A store is where the spools of one comparison keep what they hold. It is not safe
+// for concurrent use.
+type store struct {
+	mem  int64 // bytes in memory
+	open int   // spools
+	file *os.File
+	end  int64 // of what is written to file
+}
 
 // A spool holds one derived stream and takes its bytes from a budget.
 type spool struct {
 	budget *Budget
+	store  *store
 	mem    []byte
-	file   *os.File
+	filed  []pieceAt // what stands in the file: from is a range of it
 	size   int64
+	closed bool
+}
+
+// newSpool returns an empty spool in st or, where that is nil, a store of its own.
+func newSpool(b *Budget, st *store) *spool {
+	if st == nil {
+		st = new(store)
+	}
+	st.open++
+	return &spool{budget: b, store: st}
 }
 
 func (s *spool) Write(p []byte) (int, error) {
 	if err := s.budget.Expand(int64(len(p))); err != nil {
 		return 0, err
 	}
-	if s.file == nil && len(s.mem)+len(p) > spoolMemory {
-		f, err := os.CreateTemp("", "assay-")
-		if err != nil {
+	n := int64(len(p))
+	if len(s.filed) == 0 && s.size+n <= spoolMemory && s.store.mem+n <= storeMemory {
+		s.mem = append(s.mem, p...)
+		s.size += n
+		s.store.mem += n
+		return len(p), nil
+	}
+	if len(s.mem) > 0 {
+		if err := s.store.write(s, 0, s.mem); err != nil {
 			return 0, err
 		}
-		s.file = f
-		if err := os.Remove(f.Name()); err != nil {
-			return 0, err
-		}
-		if _, err := f.Write(s.mem); err != nil {
-			return 0, err
-		}
+		s.store.mem -= int64(len(s.mem))
 		s.mem = nil
 	}
-	if s.file != nil {
-		n, err := s.file.Write(p)
-		s.size += int64(n)
-		return n, err
+	if err := s.store.write(s, s.size, p); err != nil {
+		return 0, err
 	}
-	s.mem = append(s.mem, p...)
-	s.size += int64(len(p))
+	s.size += n
 	return len(p), nil
 }
 
+// write appends to the file what stands at offset at of s.
+func (st *store) write(s *spool, at int64, p []byte) error {
+	if st.file == nil {
+		f, err := os.CreateTemp("", "assay-")
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(f.Name()); err != nil {
+			f.Close()
+			return err
+		}
+		st.file, st.end = f, 0
+	}
+	if _, err := st.file.WriteAt(p, st.end); err != nil {
+		return err
+	}
+	n := int64(len(p))
+	if k := len(s.filed) - 1; k >= 0 && s.filed[k].from.End() == st.end {
+		s.filed[k].from.Len += n
+	} else {
+		s.filed = append(s.filed, pieceAt{at: at, r: st.file, from: ledger.Range{Off: st.end, Len: n}})
+	}
+	st.end += n
+	return nil
+}
+
 func (s *spool) ReadAt(p []byte, off int64) (int, error) {
-	if s.file != nil {
-		return s.file.ReadAt(p, off)
+	if len(s.filed) > 0 {
+		return (&pieced{size: s.size, pieces: s.filed}).ReadAt(p, off)
 	}
 	if off < 0 || off > int64(len(s.mem)) {
 		return 0, io.EOF
@@ -61,22 +107,32 @@ func (s *spool) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// Close lets go of the stream; the last of a store's spools closes its file.
 func (s *spool) Close() error {
-	s.mem = nil
-	if s.file == nil {
+	if s.closed {
 		return nil
 	}
-	return s.file.Close()
+	s.closed = true
+	st := s.store
+	st.mem -= int64(len(s.mem))
+	st.open--
+	s.mem, s.filed = nil, nil
+	if st.open > 0 || st.file == nil {
+		return nil
+	}
+	err := st.file.Close()
+	st.file = nil
+	return err
 }
 
 // Tools returns what the kernel needs to replay a ledger made with opt: the
 // codecs, the parsers of the reference, and scratch space under opt's limits.
 func Tools(opt Options) ledger.Tools {
-	budget := NewBudget(opt.Limits)
+	budget, st := NewBudget(opt.Limits), new(store)
 	return ledger.Tools{
 		Codecs:  opt.codec,
 		Places:  places(opt.Formats, opt.Limits),
-		Scratch: func() (ledger.Scratch, error) { return &spool{budget: budget}, nil },
+		Scratch: func() (ledger.Scratch, error) { return newSpool(budget, st), nil },
 	}
 }
 

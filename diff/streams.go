@@ -10,7 +10,7 @@ import (
 // encoded, as far as formats and limits go: what cannot be opened stays a part of the
 // stream that it stands in. visit must not keep r.
 func Streams(ctx context.Context, img Image, opt Options, visit func(r io.ReaderAt, size int64) error) error {
-	s := &streamer{ctx: ctx, opt: &opt, visit: visit, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits)}}
+	s := &streamer{ctx: ctx, opt: &opt, visit: visit, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits), store: new(store)}}
 	l := newLayer(img, img.Size)
 	return s.stream(l, 0)
 }
@@ -42,11 +42,21 @@ func (st *streamer) section(l *layer, s, parent *Section, depth int) error {
 			return err
 		}
 	}
+	if s.Format != "" {
+		err := st.opener.each(st.ctx, l, s, st.opt.codec, func(g *gathered, p *pieced) error {
+			in := newLayer(p, p.size)
+			in.root = derivedRoot(p.size, g.Layout, g.Open)
+			return st.stream(in, depth+1)
+		})
+		if err != nil {
+			return err
+		}
+	}
 	codec := st.opt.codec(s.Codec)
-	if codec == nil || s.Len == 0 {
+	if codec == nil || s.Len == 0 || s.Part != nil {
 		return nil
 	}
-	sp := &spool{budget: st.opener.budget}
+	sp := newSpool(st.opener.budget, st.opener.store)
 	defer sp.Close()
 	err := codec.Decode(st.ctx, sp, io.NewSectionReader(l, s.Off, s.Len))
 	if st.ctx.Err() != nil {
@@ -56,5 +66,9 @@ func (st *streamer) section(l *layer, s, parent *Section, depth int) error {
 	if err != nil && !errors.As(err, &limit) {
 		return nil
 	}
-	return st.stream(newLayer(sp, sp.size), depth+1)
+	in := newLayer(sp, sp.size)
+	if s.Inner != nil {
+		in.root = derivedRoot(sp.size, s.Inner, false)
+	}
+	return st.stream(in, depth+1)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/assaylab/assay/diff/ledger"
@@ -25,6 +26,7 @@ func newLayer(r io.ReaderAt, size int64) *layer {
 type opener struct {
 	formats []*Format
 	budget  *Budget
+	store   *store
 }
 
 // minOpen is the size below which content is not worth recognising, in bytes.
@@ -84,6 +86,9 @@ func parse(ctx context.Context, f *Format, in *Input) ([]Section, error) {
 		return nil, errors.New("it lays nothing out")
 	}
 	if err := tiled(children, 0, in.Size); err != nil {
+		return nil, err
+	}
+	if _, err := gatherings(children); err != nil {
 		return nil, err
 	}
 	return fillGaps(children, 0, in.Size, "tail", RoleTail), nil
@@ -189,7 +194,10 @@ func kids(s, parent *Section) []Section {
 }
 
 // placeTable answers for one extent of the reference what its fields hold.
-type placeTable struct{ root Section }
+type placeTable struct {
+	root    Section
+	streams map[*Stream]*gathered
+}
 
 // Places returns the kernel's source of places: it parses extents of the
 // reference with the formats given.
@@ -207,7 +215,7 @@ func places(formats []*Format, limits Limits) func(context.Context, string, ledg
 			if err != nil {
 				return nil, err
 			}
-			return &placeTable{Section{Len: ref.Size, Children: ss}}, nil
+			return &placeTable{root: Section{Len: ref.Size, Children: ss}}, nil
 		}
 		return nil, fmt.Errorf("no format %q here", format)
 	}
@@ -236,7 +244,98 @@ func field(s, parent *Section, at ledger.Range, name string) (*ledger.Spec, bool
 }
 
 // Opens implements ledger.PlaceTable.
-func (t *placeTable) Opens(at ledger.Range) bool { return opens(&t.root, nil, at) }
+func (t *placeTable) Opens(at ledger.Range) bool {
+	return t.root.Open && at == t.root.Range() || opens(&t.root, nil, at)
+}
+
+// Derived implements ledger.PlaceTable.
+func (t *placeTable) Derived(d *ledger.Derivation, size int64) ledger.PlaceTable {
+	if t.streams == nil {
+		gs, _ := gatherings(t.root.Children)
+		t.streams = make(map[*Stream]*gathered, len(gs))
+		for _, g := range gs {
+			t.streams[g.Stream] = g
+		}
+	}
+	m := t.made(d)
+	if m == nil {
+		return nil
+	}
+	return &placeTable{root: derivedRoot(size, m.layout, m.open)}
+}
+
+// A made is what a layout says of a stream that it makes.
+type made struct {
+	layout []Section
+	open   bool
+	part   *Part // of another stream, as a whole
+}
+
+// made returns what the layout makes in this way, or nil.
+func (t *placeTable) made(d *ledger.Derivation) *made {
+	if d.Codec != ledger.Gather {
+		if len(d.Pieces) != 1 {
+			return nil
+		}
+		s := t.piece(&d.Pieces[0], func(s *Section) bool { return s.Codec == d.Codec })
+		if s == nil {
+			return nil
+		}
+		return &made{s.Inner, s.Part == nil, s.Part}
+	}
+	var of *Stream
+	for n := range d.Pieces {
+		p := &d.Pieces[n]
+		var part *Part
+		if p.Whole {
+			if m := t.made(p.From); m != nil {
+				part = m.part
+			}
+		}
+		if part == nil {
+			if s := t.piece(p, func(s *Section) bool { return s.Codec == "" && s.Part != nil }); s != nil {
+				part = s.Part
+			}
+		}
+		if part == nil || part.N != n || of != nil && part.Of != of {
+			return nil
+		}
+		of = part.Of
+	}
+	if g := t.streams[of]; g == nil || len(g.parts) != len(d.Pieces) || !slices.Equal(of.Zeros, d.Zeros) {
+		return nil
+	}
+	return &made{layout: of.Layout, open: of.Open}
+}
+
+// piece returns the section that a piece is, if it is what is wanted.
+func (t *placeTable) piece(p *ledger.Piece, want func(*Section) bool) *Section {
+	in := t.root.Children
+	if p.From != nil {
+		m := t.made(p.From)
+		if m == nil {
+			return nil
+		}
+		in = m.layout
+	}
+	return sectionAt(in, p.At, want)
+}
+
+func sectionAt(ss []Section, at ledger.Range, want func(*Section) bool) *Section {
+	i := sort.Search(len(ss), func(i int) bool { return ss[i].End() >= at.End() })
+	for ; i < len(ss) && ss[i].Off <= at.Off; i++ {
+		s := &ss[i]
+		if s.Range() == at && want(s) {
+			return s
+		}
+		if s.Range().Contains(at) {
+			if found := sectionAt(s.Children, at, want); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
 
 func opens(s, parent *Section, at ledger.Range) bool {
 	ks := kids(s, parent)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,24 @@ type PlaceTable interface {
 	// Opens says whether the layout has a section of that range whose content
 	// is to be recognised in turn.
 	Opens(at Range) bool
+	// Derived returns what the layout says of a stream of size bytes that is made
+	// of parts of the extent in this way, or nil if it makes none so.
+	Derived(d *Derivation, size int64) PlaceTable
+}
+
+// A Derivation says how a reference stream is made of others, down to the extent of
+// a layout.
+type Derivation struct {
+	Codec  string // or Gather
+	Zeros  []Zeros
+	Pieces []Piece
+}
+
+// A Piece is a range of the extent of the layout or, with From, of what From makes.
+type Piece struct {
+	At    Range
+	From  *Derivation
+	Whole bool // all that From makes
 }
 
 // Scratch holds one derived stream: written from the start, then read.
@@ -98,10 +117,10 @@ func (l *Ledger) replay(ctx context.Context, ref, dep Image, t Tools, then func(
 			at++
 		}
 		p.entries = l.Entries[p.first:at]
-		if err := c.structure(k); err != nil {
+		if err := c.derive(k); err != nil {
 			return err
 		}
-		if err := c.derive(k); err != nil {
+		if err := c.structure(k); err != nil {
 			return err
 		}
 	}
@@ -139,14 +158,13 @@ type pair struct {
 	depLen   int64
 	closers  []io.Closer
 
-	first   int     // index of its first entry in the ledger
-	entries []Entry // a window on the ledger
-	order   []int   // entries that use reference bytes in order, rising
-	pieces  []int   // for a derived pair: its carrier entries, as ledger indices
-	parent  int
-	carries []int   // the derived pairs whose carriers stand in it
-	used    []Range // reference bytes copied by moves, from any pair
-	worst   Verdict // of what it carries; valid after total
+	first   int        // index of its first entry in the ledger
+	entries []Entry    // a window on the ledger
+	order   []int      // entries that use reference bytes in order, rising
+	pieces  []int      // for a derived pair: its carrier entries, as ledger indices
+	table   PlaceTable // for a derived pair: what the layout says that it is made by
+	used    []Range    // reference bytes copied by moves, from any pair
+	worst   Verdict    // of what it carries; valid after total
 }
 
 type paidKey struct {
@@ -211,9 +229,6 @@ func (c *checker) open(ref, dep Image) error {
 	c.images = [2]*steady{r.s, d}
 	c.pairs = make([]pair, 1+len(c.l.Streams))
 	c.pairs[0] = pair{ref: r.s, dep: d, refLen: ref.Size, depLen: dep.Size}
-	for i := range c.pairs {
-		c.pairs[i].parent = -1
-	}
 	n := min(4*blockSize, max(ref.Size, dep.Size, 1))
 	if len(c.l.Streams) > 0 {
 		n = max(n, blockSize)
@@ -260,7 +275,7 @@ func (c *checker) structure(k int) error {
 		if e.Limit != "" && (e.Op.proves() || e.Op == OpCarry) {
 			return where("a limit closed the layer of what operation %q looked into", e.Op)
 		}
-		if e.Place != nil && !e.Op.proves() || e.Op != OpMove && e.From != 0 || e.Op != OpCarry && e.Carry != 0 {
+		if e.Place != nil && !e.Op.proves() || e.Op != OpMove && e.From != 0 || e.Op != OpCarry && (e.Carry != 0 || e.Piece != 0) {
 			return where("operation %q with parts it has no use for", e.Op)
 		}
 		switch e.Op {
@@ -299,27 +314,10 @@ func (c *checker) structure(k int) error {
 			if e.Carry <= k || e.Carry >= len(c.pairs) {
 				return where("carries stream %d", e.Carry)
 			}
-			q := &c.pairs[e.Carry]
-			if q.parent < 0 {
-				if e.Carry > 1 && c.pairs[e.Carry-1].parent < 0 {
-					return where("stream %d comes before stream %d", e.Carry, e.Carry-1)
-				}
-				q.parent = k
-				p.carries = append(p.carries, e.Carry)
-			}
-			if q.parent != k {
-				return where("stream %d is carried in streams %d and %d", e.Carry, q.parent, k)
-			}
 			if e.Ref.Len == 0 {
 				return where("carries what no reference bytes carry")
 			}
-			// Where one piece ends and the next begins would be a choice, and
-			// what stands between them would move with it.
-			if n := len(q.pieces); n > 0 {
-				if last := &c.l.Entries[q.pieces[n-1]]; last.Ref.Len != last.Dep.Len {
-					return where("stream %d has a piece of another length that is not its last", e.Carry)
-				}
-			}
+			q := &c.pairs[e.Carry]
 			q.pieces = append(q.pieces, p.first+i)
 			e.Verdict = Carried
 		case OpTime, OpUUID, OpNumber, OpSum, OpFill:
@@ -389,54 +387,188 @@ func (c *checker) equal(ref io.ReaderAt, off int64, dep io.ReaderAt, d Range) er
 	return nil
 }
 
-// carrier reads the carrier of a derived pair, one range after the other.
+// carrier reads the carrier of a derived pair, one piece after the other.
 func (c *checker) carrier(k int, deployed bool) io.Reader {
-	q := &c.pairs[k]
-	parent := &c.pairs[q.parent]
-	rs := make([]io.Reader, 0, len(q.pieces))
-	for _, i := range q.pieces {
-		e := &c.l.Entries[i]
-		if deployed {
-			rs = append(rs, io.NewSectionReader(parent.dep, e.Dep.Off, e.Dep.Len))
+	q, zeros := &c.pairs[k], c.l.Streams[k-1].Zeros
+	rs := make([]io.Reader, 0, len(q.pieces)+len(zeros))
+	for n := range len(q.pieces) + 1 {
+		if len(zeros) > 0 && zeros[0].Before == n {
+			rs = append(rs, io.LimitReader(zeroReader{}, zeros[0].Len))
+			zeros = zeros[1:]
+		}
+		if n == len(q.pieces) {
+			break
+		}
+		e := &c.l.Entries[q.pieces[n]]
+		if p := &c.pairs[e.Stream]; deployed {
+			rs = append(rs, io.NewSectionReader(p.dep, e.Dep.Off, e.Dep.Len))
 		} else {
-			rs = append(rs, io.NewSectionReader(parent.ref, e.Ref.Off, e.Ref.Len))
+			rs = append(rs, io.NewSectionReader(p.ref, e.Ref.Off, e.Ref.Len))
 		}
 	}
 	return io.MultiReader(rs...)
 }
 
-// derive makes the streams whose carriers stand in pair k.
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// derive makes stream k of both sides, unless it is that of the images. All that
+// carries it stands in streams before it, which are settled but for their proofs.
 func (c *checker) derive(k int) error {
-	if k+1 < len(c.pairs) && c.pairs[k+1].parent < 0 {
-		return invalid("stream %d has no carrier", k+1)
+	if k == 0 {
+		return nil
 	}
-	for _, j := range c.pairs[k].carries {
-		q, s := &c.pairs[j], &c.l.Streams[j-1]
-		*s = Stream{Codec: s.Codec, RefSetting: s.RefSetting, DepSetting: s.DepSetting}
-		var codec Codec
-		if s.Codec == Gather {
-			codec = gather{}
-		} else if c.tools.Codecs != nil {
-			codec = c.tools.Codecs(s.Codec)
+	q, s := &c.pairs[k], &c.l.Streams[k-1]
+	*s = Stream{Codec: s.Codec, Zeros: s.Zeros, Place: s.Place, Of: s.Of, RefSetting: s.RefSetting, DepSetting: s.DepSetting}
+	codec, err := c.pieces(k)
+	if err != nil {
+		return err
+	}
+	same, err := c.sameCarrier(k)
+	if err != nil {
+		return err
+	}
+	if q.ref, q.refLen, s.RefSum, err = c.decode(codec, k, false); err != nil {
+		return fmt.Errorf("stream %d of the reference: %w", k, err)
+	}
+	if same {
+		q.dep, q.depLen, s.DepSum = q.ref, q.refLen, s.RefSum
+	} else if q.dep, q.depLen, s.DepSum, err = c.decode(codec, k, true); err != nil {
+		return fmt.Errorf("stream %d of the deployed image: %w", k, err)
+	}
+	s.RefLen, s.DepLen = q.refLen, q.depLen
+	more := 64 * satAdd(q.refLen, q.depLen)
+	c.sumBytes, c.parse = satAdd(c.sumBytes, more), satAdd(c.parse, more)
+	if err := c.witness(k); err != nil {
+		return err
+	}
+	if same {
+		// What is carried twice by the same bytes leaves no freedom, whoever encoded it.
+		s.RefSetting, s.DepSetting, s.Reproduced = "", "", true
+		return nil
+	}
+	return c.price(codec, k)
+}
+
+// pieces puts the pieces of stream k in their order, and returns its codec.
+func (c *checker) pieces(k int) (Codec, error) {
+	q, s := &c.pairs[k], &c.l.Streams[k-1]
+	if len(q.pieces) == 0 {
+		return nil, invalid("stream %d has no carrier", k)
+	}
+	slices.SortStableFunc(q.pieces, func(a, b int) int { return c.l.Entries[a].Piece - c.l.Entries[b].Piece })
+	for n, i := range q.pieces {
+		switch e := &c.l.Entries[i]; {
+		case e.Piece != n:
+			return nil, invalid("stream %d: entry %d is piece %d, not %d", k, i, e.Piece, n)
+		case n < len(q.pieces)-1 && e.Ref.Len != e.Dep.Len:
+			// Where one piece ends and the next begins would be a choice, and what
+			// stands between them would move with it.
+			return nil, invalid("stream %d: entry %d is a piece of another length that is not its last", k, i)
 		}
-		if codec == nil {
-			return invalid("stream %d: no codec %q here", j, s.Codec)
+	}
+	last := -1
+	for _, z := range s.Zeros {
+		if s.Codec != Gather || z.Before <= last || z.Before > len(q.pieces) || z.Len <= 0 {
+			return nil, invalid("stream %d: a hole before piece %d", k, z.Before)
 		}
-		var err error
-		if q.ref, q.refLen, s.RefSum, err = c.decode(codec, j, false); err != nil {
-			return fmt.Errorf("stream %d of the reference: %w", j, err)
+		last = z.Before
+	}
+	switch {
+	case s.Codec == Gather:
+		return gather{}, nil
+	case len(q.pieces) > 1:
+		return nil, invalid("stream %d: a codec of several pieces", k)
+	}
+	if c.tools.Codecs != nil {
+		if codec := c.tools.Codecs(s.Codec); codec != nil {
+			return codec, nil
 		}
-		if q.dep, q.depLen, s.DepSum, err = c.decode(codec, j, true); err != nil {
-			return fmt.Errorf("stream %d of the deployed image: %w", j, err)
+	}
+	return nil, invalid("stream %d: no codec %q here", k, s.Codec)
+}
+
+// sameCarrier says whether the pieces of stream k are the same bytes on both sides.
+func (c *checker) sameCarrier(k int) (bool, error) {
+	for _, i := range c.pairs[k].pieces {
+		e := &c.l.Entries[i]
+		if e.Ref.Len != e.Dep.Len {
+			return false, nil
 		}
-		s.RefLen, s.DepLen = q.refLen, q.depLen
-		more := 64 * satAdd(q.refLen, q.depLen)
-		c.sumBytes, c.parse = satAdd(c.sumBytes, more), satAdd(c.parse, more)
-		if err := c.price(codec, j); err != nil {
-			return err
+		p := &c.pairs[e.Stream]
+		if err := c.equal(p.ref, e.Ref.Off, p.dep, e.Dep); errors.Is(err, ErrInvalid) {
+			return false, nil
+		} else if err != nil {
+			return false, err
 		}
+	}
+	return true, nil
+}
+
+// witness demands that a layout of the reference says of what stream k is made: a
+// choice of pieces can spell any text, and short encodings stand everywhere.
+func (c *checker) witness(k int) error {
+	q, s := &c.pairs[k], &c.l.Streams[k-1]
+	none := func(why string) error {
+		return invalid("stream %d: no layout of the reference says that it is made so: %s", k, why)
+	}
+	in := s.Place
+	if in == nil || in.Field != "" || in.Derived || s.Of < 0 || s.Of >= k {
+		return none("it names none")
+	}
+	if at := in.At; at.Off < 0 || at.Len <= 0 || at.Len > c.pairs[s.Of].refLen-at.Off {
+		return none("its extent is not there")
+	}
+	var no refusal
+	if err := c.vouched(s.Of, in); errors.As(err, &no) {
+		return none(no.Error())
+	} else if err != nil {
+		return err
+	}
+	table, err := c.table(s.Of, in.Format, in.At)
+	if errors.As(err, &no) {
+		return none(no.Error())
+	} else if err != nil {
+		return err
+	}
+	d, ok := c.derivation(k, s.Of, in.At.Off, 0)
+	if !ok {
+		return none("it comes from elsewhere")
+	}
+	if q.table = table.Derived(d, q.refLen); q.table == nil {
+		return none(in.Format + " makes other streams")
 	}
 	return nil
+}
+
+// derivation says how the reference stream of pair k comes from pair of, offsets of
+// which are told from off on.
+func (c *checker) derivation(k, of int, off int64, depth int) (*Derivation, bool) {
+	if k <= of || depth > maxNested {
+		return nil, false
+	}
+	d := &Derivation{Codec: c.l.Streams[k-1].Codec, Zeros: c.l.Streams[k-1].Zeros}
+	var last *Derivation
+	lastOf := -1
+	for _, i := range c.pairs[k].pieces {
+		e := &c.l.Entries[i]
+		piece := Piece{At: e.Ref}
+		if e.Stream == of {
+			piece.At.Off -= off
+		} else {
+			if e.Stream != lastOf {
+				var ok bool
+				if last, ok = c.derivation(e.Stream, of, off, depth+1); !ok {
+					return nil, false
+				}
+				lastOf = e.Stream
+			}
+			piece.From, piece.Whole = last, e.Ref == Range{0, c.pairs[e.Stream].refLen}
+		}
+		d.Pieces = append(d.Pieces, piece)
+	}
+	return d, true
 }
 
 func (c *checker) decode(codec Codec, j int, deployed bool) (io.ReaderAt, int64, [32]byte, error) {
@@ -715,7 +847,7 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		} else if !ok {
 			c.paidUUID[a] = b
 		}
-		return 128, nil
+		return 8 * int64(binaryIDs[e.Spec.Enc]), nil
 	case OpNumber:
 		was, now, err := c.measure(k, e.Spec)
 		if err != nil {
@@ -745,6 +877,11 @@ func (c *checker) payTime(class timeClass, old, now uint64, price int64) int64 {
 		return price
 	}
 	c.paid[paidKey{class, old}] = now
+	if class == classDOS {
+		if _, ok := c.paid[paidKey{classDOSDate, old >> 16}]; !ok {
+			c.paid[paidKey{classDOSDate, old >> 16}] = now >> 16
+		}
+	}
 	if class == classStamp {
 		for part, div := range map[timeClass]func(uint64) uint64{
 			classDate:  func(v uint64) uint64 { return v / day },
@@ -772,6 +909,19 @@ func (c *checker) anchor(k int, e *Entry) error {
 		return refuse("no place in the reference anchors it")
 	}
 	p := &c.pairs[k]
+	if e.Place.Derived {
+		if p.table == nil || !e.Place.bare() {
+			return refuse("the stream is laid out by nothing")
+		}
+		spec, ok := p.table.Field(e.Ref, e.Place.Field)
+		if !ok || spec == nil {
+			return refuse("the layout of the reference gives no field %q there", e.Place.Field)
+		}
+		if !sameSpec(spec.ShiftOuter(c.l.Streams[k-1].Place.At.Off), e.Spec) {
+			return refuse("the field %q holds something else", e.Place.Field)
+		}
+		return nil
+	}
 	at := e.Place.At
 	if at.Off < 0 || at.Len <= 0 || at.Len > p.refLen-at.Off || !at.Contains(e.Ref) {
 		return refuse("its place lies outside the parsed extent")
@@ -796,16 +946,23 @@ func (c *checker) anchor(k int, e *Entry) error {
 // maxNested bounds the layouts around a place.
 const maxNested = 64
 
+// bare says whether p names no layout but the one that gave the stream.
+func (p *Place) bare() bool { return p.Derived && p.Format == "" && p.At == (Range{}) && p.In == nil }
+
 // vouched demands that the extent of a place is not the proposer's choice: it
 // is the whole stream, or the layout around it opens it.
 func (c *checker) vouched(k int, in *Place) error {
-	whole := Range{0, c.pairs[k].refLen}
+	whole, given := Range{0, c.pairs[k].refLen}, c.pairs[k].table
 	for range maxNested {
 		at, out := in.At, in.In
-		if at == whole && out == nil {
+		switch {
+		case in.Derived:
+			return refuse("a layout of nothing")
+		case at == whole && out == nil && (given == nil || given.Opens(whole)):
 			return nil
-		}
-		if out == nil || out.Field != "" || !whole.Contains(out.At) || !out.At.Contains(at) || out.At == at {
+		case out != nil && out.bare() && out.Field == "" && given != nil && given.Opens(at):
+			return nil
+		case out == nil || out.Field != "" || out.Derived || !whole.Contains(out.At) || !out.At.Contains(at) || out.At == at:
 			return refuse("nothing in the reference says that %s begins there", in.Format)
 		}
 		table, err := c.table(k, out.Format, out.At)
@@ -854,7 +1011,7 @@ func (c *checker) table(k int, format string, at Range) (PlaceTable, error) {
 }
 
 func sameSpec(a, b *Spec) bool {
-	return a.Op == b.Op && a.Enc == b.Enc && a.Unit == b.Unit && a.Add == b.Add && a.Alg == b.Alg &&
+	return a.Op == b.Op && a.Enc == b.Enc && a.Unit == b.Unit && a.Scale == b.Scale && a.Add == b.Add && a.Alg == b.Alg &&
 		a.BlankByte == b.BlankByte && a.Fill == b.Fill && a.Align == b.Align &&
 		slices.Equal(a.Over, b.Over) && slices.Equal(a.Blank, b.Blank)
 }
@@ -966,10 +1123,17 @@ func (c *checker) inner(k int, r Range) (*pair, error) {
 
 // measure evaluates a number's formula on both sides.
 func (c *checker) measure(k int, s *Spec) (was, now uint64, err error) {
-	if len(s.Over) == 0 || s.Unit < 0 {
+	if len(s.Over) == 0 || s.Unit < 0 || s.Scale < 0 {
 		return 0, 0, refuse("a number of nothing")
 	}
 	for _, o := range s.Over {
+		p := &c.pairs[k]
+		switch {
+		case o.Lit != "" || o.Outer && (o.Inner || k == 0):
+			return 0, 0, refuse("a number of what has no length")
+		case o.Outer:
+			p = &c.pairs[c.l.Streams[k-1].Of]
+		}
 		if o.Inner {
 			q, err := c.inner(k, o.Range)
 			if err != nil {
@@ -978,20 +1142,20 @@ func (c *checker) measure(k int, s *Spec) (was, now uint64, err error) {
 			was, now = was+uint64(q.refLen), now+uint64(q.depLen)
 			continue
 		}
-		d, err := c.pairs[k].mapRange(o.Range)
+		d, err := p.mapRange(o.Range)
 		if err != nil {
 			return 0, 0, err
 		}
 		was, now = was+uint64(o.Len), now+uint64(d.Len)
 	}
-	unit := uint64(max(s.Unit, 1))
-	return was/unit + uint64(s.Add), now/unit + uint64(s.Add), nil
+	unit, scale := uint64(max(s.Unit, 1)), uint64(max(s.Scale, 1))
+	return was/unit*scale + uint64(s.Add), now/unit*scale + uint64(s.Add), nil
 }
 
 // fill checks that both runs are the same filler up to the same alignment.
 func (c *checker) fill(k int, e *Entry) error {
 	s, p := e.Spec, &c.pairs[k]
-	if s.Align < 1 || s.Align > 1<<30 || len(s.Over) != 1 || s.Over[0].Inner {
+	if s.Align < 1 || s.Align > 1<<30 || len(s.Over) != 1 || s.Over[0] != (Span{Range: s.Over[0].Range}) {
 		return refuse("a fill without alignment")
 	}
 	d, err := p.mapRange(s.Over[0].Range)
@@ -1034,6 +1198,18 @@ func (c *checker) sum(k int, e *Entry, old, dep []byte) error {
 	}
 	var was, now []span
 	for _, o := range s.Over {
+		if o.Outer {
+			return refuse("a sum over another stream")
+		}
+		if o.Lit != "" {
+			b, err := hex.DecodeString(o.Lit)
+			if err != nil || o.Inner || o.Range != (Range{}) {
+				return refuse("a sum over what is no constant")
+			}
+			lit := span{bytes.NewReader(b), Range{0, int64(len(b))}}
+			was, now = append(was, lit), append(now, lit)
+			continue
+		}
 		if o.Inner {
 			q, err := c.inner(k, o.Range)
 			if err != nil {
@@ -1136,7 +1312,7 @@ func (c *checker) cycles(k int, sums []int) {
 		e := &p.entries[i]
 		bad := depth > 64 || edges > 1<<20
 		for _, o := range e.Spec.Over {
-			if bad || o.Inner {
+			if bad || o.Inner || o.Lit != "" {
 				continue
 			}
 			d, err := p.mapRange(o.Range)

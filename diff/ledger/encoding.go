@@ -137,9 +137,12 @@ func numberBits(enc Enc, like []byte) int64 {
 type timeClass uint8
 
 const (
-	classStamp timeClass = iota // seconds since 1970
-	classDate                   // days since 1970
-	classClock                  // seconds since midnight
+	classStamp    timeClass = iota // seconds since 1970
+	classDate                      // days since 1970
+	classClock                     // seconds since midnight
+	classDOS                       // a date and time as FAT keeps them, in local time
+	classDOSDate                   // its date
+	classDOSTenth                  // hundredths of a second, up to two seconds
 )
 
 // timeLayouts is the closed set of date and time texts, in Go's notation, all
@@ -208,6 +211,15 @@ func parseTime(enc Enc, like, b []byte) (v uint64, class timeClass, price int64,
 		}
 		return uint64(sec), classStamp, log2(maxStamp + 1), true
 	}
+	if w, class := dosWidth(enc); w > 0 {
+		if len(b) != w {
+			return 0, 0, 0, false
+		}
+		for i, c := range b {
+			v |= uint64(c) << (8 * i)
+		}
+		return v, class, int64(8 * w), validDOS(class, v)
+	}
 	if enc == "u8" || enc == "u16le" || enc == "u16be" {
 		return 0, 0, 0, false // too narrow to hold a time
 	}
@@ -216,6 +228,35 @@ func parseTime(enc Enc, like, b []byte) (v uint64, class timeClass, price int64,
 		return 0, 0, 0, false
 	}
 	return v, classStamp, numberBits(enc, like), true
+}
+
+// dosWidth returns how many bytes the time of a FAT takes, and its class.
+func dosWidth(enc Enc) (int, timeClass) {
+	switch enc {
+	case "dos":
+		return 4, classDOS
+	case "dosdate":
+		return 2, classDOSDate
+	case "dostenth":
+		return 1, classDOSTenth
+	}
+	return 0, 0
+}
+
+// validDOS says whether v is a time as FAT keeps it: a clock of 5, 6 and 5 bits
+// (two-second steps) below a date of 7, 4 and 5 bits (years since 1980).
+func validDOS(class timeClass, v uint64) bool {
+	switch class {
+	case classDOSTenth:
+		return v < 200
+	case classDOS:
+		if v>>11&31 > 23 || v>>5&63 > 59 || v&31 > 29 {
+			return false
+		}
+		v >>= 16
+	}
+	month, day := v>>5&15, v&31
+	return 1 <= month && month <= 12 && 1 <= day && day <= 31
 }
 
 // isTimeText says whether enc spells time in text of at least eight characters,
@@ -229,13 +270,19 @@ func isTimeText(enc Enc) bool {
 	return false
 }
 
-// parseUUID reads 16 raw bytes, or their text of 36 characters in the case of
+// binaryIDs tells how many bytes of choice an id of that spelling is.
+var binaryIDs = map[Enc]int{"raw": 16, "text": 16, "id32": 4}
+
+// parseUUID reads 16 raw bytes, 4 of them, or their text of 36 characters in the case of
 // like, the reference's spelling; lower case where that has no letters.
 func parseUUID(enc Enc, like, b []byte) ([16]byte, bool) {
 	var u [16]byte
 	switch {
 	case enc == "raw" && len(b) == 16:
 		copy(u[:], b)
+		return u, true
+	case enc == "id32" && len(b) == 4:
+		copy(u[copy(u[:], b):], "assay id32") // no UUID by its version
 		return u, true
 	case enc == "text" && len(b) == 36:
 		s := string(b)

@@ -38,6 +38,9 @@ type (
 	jsonStream struct {
 		Stream     int      `json:"stream"`
 		Codec      string   `json:"codec"`
+		Zeros      []Zeros  `json:"zeros,omitempty"`
+		Place      *Place   `json:"place"`
+		Of         int      `json:"of,omitempty"`
 		RefSetting string   `json:"ref_setting,omitempty"`
 		DepSetting string   `json:"dep_setting,omitempty"`
 		Reference  jsonSide `json:"reference"`
@@ -54,6 +57,7 @@ type (
 		Ref     [2]int64 `json:"ref"`
 		From    int      `json:"from,omitempty"`
 		Carry   int      `json:"carry,omitempty"`
+		Piece   int      `json:"piece,omitempty"`
 		Path    string   `json:"path"`
 		Rule    string   `json:"rule,omitempty"`
 		Note    string   `json:"note,omitempty"`
@@ -134,7 +138,7 @@ func (l *Ledger) Encode(w io.Writer) ([32]byte, error) {
 	for i := range l.Streams {
 		s := &l.Streams[i]
 		j := jsonStream{
-			i + 1, s.Codec, s.RefSetting, s.DepSetting, side(Side{s.RefLen, s.RefSum}),
+			i + 1, s.Codec, s.Zeros, s.Place, s.Of, s.RefSetting, s.DepSetting, side(Side{s.RefLen, s.RefSum}),
 			side(Side{s.DepLen, s.DepSum}), s.Reproduced, s.Bits,
 		}
 		if err := line(j); err != nil {
@@ -148,7 +152,7 @@ func (l *Ledger) Encode(w io.Writer) ([32]byte, error) {
 			[2]int64{e.Dep.Off, e.Dep.Len},
 			e.Verdict.String(), e.Bits, e.Op,
 			[2]int64{e.Ref.Off, e.Ref.Len},
-			e.From, e.Carry, e.Path, e.Rule, e.Note, e.Limit, e.Spec, e.Place,
+			e.From, e.Carry, e.Piece, e.Path, e.Rule, e.Note, e.Limit, e.Spec, e.Place,
 		}
 		if err := line(j); err != nil {
 			return sum, err
@@ -244,7 +248,7 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 		if j.Stream != i+1 {
 			return nil, sum, invalid("line %d: stream %d out of order", n, j.Stream)
 		}
-		s := Stream{Codec: j.Codec, RefSetting: j.RefSetting, DepSetting: j.DepSetting, Reproduced: j.Reproduced, Bits: j.Bits}
+		s := Stream{Codec: j.Codec, Zeros: j.Zeros, Place: j.Place, Of: j.Of, RefSetting: j.RefSetting, DepSetting: j.DepSetting, Reproduced: j.Reproduced, Bits: j.Bits}
 		ref, err := j.Reference.side()
 		if err != nil {
 			return nil, sum, err
@@ -263,7 +267,7 @@ func Decode(r io.Reader) (*Ledger, [32]byte, error) {
 		}
 		e := Entry{
 			Stream: j.Stream, Dep: Range{j.At[0], j.At[1]}, Op: j.Op, Ref: Range{j.Ref[0], j.Ref[1]}, From: j.From,
-			Carry: j.Carry, Spec: j.Spec, Place: j.Place, Path: j.Path, Rule: j.Rule, Note: j.Note, Limit: j.Limit, Bits: j.Bits,
+			Carry: j.Carry, Piece: j.Piece, Spec: j.Spec, Place: j.Place, Path: j.Path, Rule: j.Rule, Note: j.Note, Limit: j.Limit, Bits: j.Bits,
 		}
 		ok := false
 		for v, name := range verdictNames {

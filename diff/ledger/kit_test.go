@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"testing"
 
 	. "github.com/assaylab/assay/diff/ledger"
@@ -159,11 +160,16 @@ func (t hdrTable) Field(at Range, name string) (*Spec, bool) {
 // Opens says that the payload may hold another image.
 func (t hdrTable) Opens(at Range) bool { return at.Off == hdrLen }
 
+// Derived says that any part may be encoded.
+func (t hdrTable) Derived(*Derivation, int64) PlaceTable { return anything{} }
+
 // anything is a layout without fields that opens every extent.
 type anything struct{}
 
 func (anything) Field(Range, string) (*Spec, bool) { return nil, false }
 func (anything) Opens(Range) bool                  { return true }
+
+func (anything) Derived(*Derivation, int64) PlaceTable { return anything{} }
 
 // hdrFields lays out an image, or returns nil.
 func hdrFields(b []byte) hdrTable {
@@ -295,8 +301,18 @@ func check(t testing.TB, ref, dep []byte, streams []Stream, entries ...Entry) (*
 		}
 		at[e.Stream] = e.Dep.End()
 	}
-	l := &Ledger{Streams: streams, Entries: entries}
+	l := &Ledger{Streams: slices.Clone(streams), Entries: entries}
+	vouch(l, ref)
 	return l, l.Check(t.Context(), img(ref), img(dep), tools())
+}
+
+// vouch names a layout of the reference that gives every stream of l.
+func vouch(l *Ledger, ref []byte) {
+	for i := range l.Streams {
+		if s := &l.Streams[i]; s.Place == nil {
+			s.Place = &Place{Format: "opens@1", At: Range{0, int64(len(ref))}}
+		}
+	}
 }
 
 // clean says whether a ledger settles everything.

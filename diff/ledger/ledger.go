@@ -44,8 +44,8 @@ type Enc string
 
 // A Span is something a Spec measures: a range of the reference stream the
 // field stands in; with Inner, the whole decoded stream whose carrier is exactly
-// that range; with Outer, a range of the stream in which the layout stands that gave
-// the field, [Place.Of]; with Lit, bytes that stand nowhere, such as the number of
+// that range; with Outer, a range of the stream [Stream.Of], in which the layout
+// stands that gave the field; with Lit, bytes that stand nowhere, such as the number of
 // an inode in a sum over it.
 type Span struct {
 	Range
@@ -122,16 +122,15 @@ func (s *Spec) shift(d, outer int64) *Spec {
 // The extent is the whole stream, or one that the layout around it, In, opens:
 // nobody chooses where a format begins. In has no Field.
 //
-// A layout may reach into streams that its own carriers decode to or that it
-// gathers: then Derived is set, and At and In lie in the reference stream of pair
-// Of, from which the pair of the entry comes.
+// With Derived it is a field of the stream itself, which the layout that vouches
+// for the stream lays out too ([Stream.Place]); nothing but Field is set then. As
+// In, it says that this layout opens the extent.
 type Place struct {
-	Format  string `json:"format"`
+	Format  string `json:"format,omitempty"`
 	At      Range  `json:"at"`
 	Field   string `json:"field,omitempty"`
 	In      *Place `json:"in,omitempty"`
 	Derived bool   `json:"derived,omitempty"`
-	Of      int    `json:"of,omitempty"`
 }
 
 // A Verdict is what the kernel makes of an entry. The zero Verdict accuses.
@@ -183,6 +182,8 @@ type Entry struct {
 type Stream struct {
 	Codec      string  // name and version, or Gather
 	Zeros      []Zeros // Gather: holes, the same on both sides, in order
+	Place      *Place  // the layout of the reference that says of what this is made; no Field
+	Of         int     // the pair in whose reference stream Place lies, from which this one comes
 	RefSetting string  // the encoder setting that reproduces the reference's carrier; Check clears one that does not
 	DepSetting string  // the same for the deployed carrier
 

@@ -2,9 +2,11 @@ package ledger_test
 
 import (
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -190,6 +192,7 @@ func TestClocksReachable(t *testing.T) {
 func TestEncodingPrices(t *testing.T) {
 	s := strings.Repeat("all work and no play makes jack a dull boy ", 3) + "aabbccddeeffaabbaabbccdd"
 	six, one := deflated(6, s), deflated(1, s)
+	last := deflated(6, s[:len(s)-1]) // another content: what is the same on both sides is free
 	if bytes.Equal(six, one) {
 		t.Fatal("the levels give the same")
 	}
@@ -203,17 +206,18 @@ func TestEncodingPrices(t *testing.T) {
 	}{
 		{"the same setting", six, six, "6", "6", 0, true},
 		{"another setting", six, one, "6", "1", 4, true},
-		{"the reference's setting left out", six, six, "", "6", 4, true},
-		{"a wrong setting of the reference", six, six, "1", "6", 4, true},
+		{"the same bytes, by no setting", six, six, "", "", 0, true},
+		{"the reference's setting left out", six, last, "", "6", 4, true},
+		{"a wrong setting of the reference", six, last, "1", "6", 4, true},
 		{"the reference not reproduced", one, six, "6", "6", 4, true},
-		{"no setting", six, six, "6", "", 8 * int64(len(six)), false},
+		{"no setting", six, last, "6", "", 8 * int64(len(last)), false},
 		{"a wrong setting", six, one, "6", "6", 8 * int64(len(one)), false},
 		{"a setting outside the catalogue", six, odd, "6", "0", 8 * int64(len(odd)), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l, err := check(t, test.ref, test.dep, []Stream{{Codec: "deflate@1", RefSetting: test.rs, DepSetting: test.ds, Bits: -1, Reproduced: true}},
 				Entry{Op: OpCarry, Carry: 1, Ref: Range{0, int64(len(test.ref))}, Dep: Range{0, int64(len(test.dep))}},
-				Entry{Stream: 1, Op: OpCopy, Ref: Range{0, int64(len(s))}})
+				Entry{Stream: 1, Op: OpCopy, Ref: Range{0, inflated(t, test.dep)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -225,6 +229,14 @@ func TestEncodingPrices(t *testing.T) {
 			}
 		})
 	}
+}
+
+func inflated(t *testing.T, b []byte) int64 {
+	n, err := io.Copy(io.Discard, flate.NewReader(bytes.NewReader(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Sums that cover each other. A table of them stands over "d" bytes; the values

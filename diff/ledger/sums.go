@@ -23,16 +23,60 @@ var algorithms = map[string]func() hash.Hash{
 	"crc64":   func() hash.Hash { return crc64.New(crc64.MakeTable(crc64.ECMA)) },
 	"adler32": func() hash.Hash { return adler32.New() },
 	"md5":     md5.New,
-	"sha1":    sha1.New,
-	"sha256":  sha256.New,
-	"sha384":  sha512.New384,
-	"sha512":  sha512.New,
+
+	// Checksums without the last inversion, as ext4 has them, and their halves.
+	"crc32c-raw":      func() hash.Hash { return newRaw(0, 4) },
+	"crc32c-raw-lo16": func() hash.Hash { return newRaw(0, 2) },
+	"crc32c-raw-hi16": func() hash.Hash { return newRaw(16, 2) },
+	"crc16-raw":       func() hash.Hash { return new(crc16).fresh() },
+
+	"sha1":   sha1.New,
+	"sha256": sha256.New,
+	"sha384": sha512.New384,
+	"sha512": sha512.New,
 }
 
 // cryptographic digests anchor themselves: whoever made the deployed image
 // cannot fit a range to the digest that stands in the reference. With a CRC and
 // a choice of ranges he can.
 var cryptographic = map[string]bool{"md5": true, "sha1": true, "sha256": true, "sha384": true, "sha512": true}
+
+// rawSum is a CRC-32C that is not inverted in the end, or size bytes of it from bit
+// shift on.
+type rawSum struct {
+	hash.Hash32
+	shift, size int
+}
+
+func newRaw(shift, size int) *rawSum {
+	return &rawSum{crc32.New(crc32.MakeTable(crc32.Castagnoli)), shift, size}
+}
+
+func (s *rawSum) Sum(b []byte) []byte {
+	v := binary.BigEndian.AppendUint32(nil, ^s.Sum32()>>s.shift)
+	return append(b, v[4-s.size:]...)
+}
+func (s *rawSum) Size() int { return s.size }
+
+// crc16 is the CRC of polynomial 0x8005, reflected, that begins with all bits set.
+type crc16 uint16
+
+func (s *crc16) fresh() *crc16 { s.Reset(); return s }
+func (s *crc16) Write(p []byte) (int, error) {
+	v := uint16(*s)
+	for _, b := range p {
+		v ^= uint16(b)
+		for range 8 {
+			v = v>>1 ^ 0xa001&-(v&1)
+		}
+	}
+	*s = crc16(v)
+	return len(p), nil
+}
+func (s *crc16) Sum(b []byte) []byte { return binary.BigEndian.AppendUint16(b, uint16(*s)) }
+func (s *crc16) Reset()              { *s = 0xffff }
+func (*crc16) Size() int             { return 2 }
+func (*crc16) BlockSize() int        { return 1 }
 
 // byteSum adds up bytes, as tar and cpio do.
 type byteSum uint64
