@@ -422,6 +422,9 @@ func (w *walker) gatherUp(h here, r, d *gathered) error {
 			w.strata = append(w.strata, s)
 			c.k = len(w.strata) - 1
 		}
+		if _, within := p.carrier(); within {
+			w.pinned[&w.strata[carriers[n].k].dep.root] = true
+		}
 	}
 	in := join(h.path, &Section{Name: d.Name, Role: d.Role})
 	s := &stratum{
