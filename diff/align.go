@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/assaylab/assay/diff/ledger"
@@ -33,6 +34,7 @@ type aligner struct {
 	ctx      context.Context
 	ref, dep io.ReaderAt
 	a, b     []byte
+	known    map[int64][]ledger.Range // by how far the reference is ahead: deployed ranges found the same
 }
 
 // newAligner returns an aligner of two streams, neither longer than size.
@@ -54,6 +56,10 @@ func (al *aligner) equal(r, d ledger.Range) (bool, error) {
 func (al *aligner) prefix(r, d ledger.Range) (int64, error) {
 	limit := min(r.Len, d.Len)
 	for n, step := int64(0), int64(firstStep); n < limit; step = min(2*step, chunk) {
+		if known := al.knownFrom(r.Off-d.Off, d.Off+n); known > 0 {
+			n = min(n+known, limit)
+			continue
+		}
 		m := min(step, limit-n)
 		a, b := al.a[:m], al.b[:m]
 		if err := al.read(a, b, r.Off+n, d.Off+n); err != nil {
@@ -66,9 +72,46 @@ func (al *aligner) prefix(r, d ledger.Range) (int64, error) {
 				}
 			}
 		}
+		al.know(r.Off-d.Off, ledger.Range{Off: d.Off + n, Len: m})
 		n += m
 	}
 	return limit, nil
+}
+
+// maxKnown bounds the ranges kept of one diagonal, and the diagonals.
+const maxKnown = 4 << 10
+
+// know notes that a deployed range is the same as that of the reference which lies
+// ahead bytes further.
+func (al *aligner) know(ahead int64, at ledger.Range) {
+	if al.known == nil {
+		al.known = map[int64][]ledger.Range{}
+	}
+	rs := al.known[ahead]
+	if rs == nil && (at.Len < firstStep || len(al.known) >= maxKnown) {
+		return
+	}
+	i := sort.Search(len(rs), func(i int) bool { return rs[i].End() >= at.Off })
+	j := i
+	for ; j < len(rs) && rs[j].Off <= at.End(); j++ {
+		end := max(at.End(), rs[j].End())
+		at.Off = min(at.Off, rs[j].Off)
+		at.Len = end - at.Off
+	}
+	if i == j && len(rs) >= maxKnown {
+		return
+	}
+	al.known[ahead] = slices.Replace(rs, i, j, at)
+}
+
+// knownFrom returns how many bytes from a deployed offset on are known to be the same.
+func (al *aligner) knownFrom(ahead, off int64) int64 {
+	rs := al.known[ahead]
+	i := sort.Search(len(rs), func(i int) bool { return rs[i].End() > off })
+	if i == len(rs) || rs[i].Off > off {
+		return 0
+	}
+	return rs[i].End() - off
 }
 
 // suffix returns how many bytes the ranges share before their end.
