@@ -14,7 +14,7 @@ import (
 	"hash/crc32"
 	"hash/crc64"
 	"io"
-	"reflect"
+	"math"
 	"runtime/metrics"
 	"slices"
 	"strconv"
@@ -111,22 +111,28 @@ func TestSamples(t *testing.T) {
 			}
 		})
 		nodes, places := 0, 0
-		walk(root, func(path string, sec *diff.Section) {
-			nodes++
-			if sec.Name == "" || sec.Role == "" {
-				t.Errorf("%s: a section without name or role", path)
-			}
-			if sec.Spec == nil {
-				return
-			}
-			places++
-			if len(sec.Children) > 0 {
-				t.Errorf("%s: a place with parts", path)
-			}
-			if err := holds(s.Data, sec); err != nil {
-				t.Errorf("%s: %s: %v", path, sec.Spec.Op, err)
-			}
-		})
+		hold := func(root *diff.Section, data []byte) {
+			walk(root, func(path string, sec *diff.Section) {
+				nodes++
+				if sec.Name == "" || sec.Role == "" {
+					t.Errorf("%s: a section without name or role", path)
+				}
+				if sec.Spec == nil {
+					return
+				}
+				places++
+				if len(sec.Children) > 0 {
+					t.Errorf("%s: a place with parts", path)
+				}
+				if err := holdsIn(data, s.Data, sec); err != nil {
+					t.Errorf("%s: %s: %v", path, sec.Spec.Op, err)
+				}
+			})
+		}
+		hold(root, s.Data)
+		for _, d := range deriveds(t, sections, s.Data) {
+			hold(expanded(d.layout, int64(len(d.data)), nil), d.data)
+		}
 		// The sections of tables are the engine's to count.
 		made := int64(0)
 		walk(&diff.Section{Children: sections}, func(string, *diff.Section) { made++ })
@@ -277,24 +283,65 @@ func try(t *testing.T, f *diff.Format, b []byte) []diff.Section {
 		t.Errorf("%s: half a layout beside an error: %v", f.Name, err)
 	case err == nil:
 		root := &diff.Section{Len: int64(len(b)), Children: sections}
-		if err := tiled(root, root, root); err != nil {
+		if err := tiled(root, root, root, root); err != nil {
 			t.Errorf("%s: %v", f.Name, err)
 		}
 	}
 	return sections
 }
 
+// unbounded is a stream whose size is not known yet.
+const unbounded = math.MaxInt64
+
 // again checks that laying b out once more gives the same.
 func again(t *testing.T, f *diff.Format, b []byte, first []diff.Section) {
 	t.Helper()
-	if second, _ := parse(f, b); !reflect.DeepEqual(first, second) {
-		t.Errorf("%s: two layouts of the same bytes", f.Name)
+	second, _ := parse(f, b)
+	if x, y := described(first), described(second); x != y {
+		t.Errorf("%s: two layouts of the same bytes:\n%s\n%s", f.Name, x, y)
+	}
+}
+
+// described is all that sections say, in text.
+func described(ss []diff.Section) string {
+	var b strings.Builder
+	d := describer{w: &b, streams: map[*diff.Stream]int{}}
+	d.sections(ss, nil, 0)
+	return b.String()
+}
+
+type describer struct {
+	w       io.Writer
+	streams map[*diff.Stream]int
+}
+
+func (d *describer) sections(ss []diff.Section, parent *diff.Section, depth int) {
+	for i := range ss {
+		s := &ss[i]
+		spec := ""
+		if s.Spec != nil {
+			spec = fmt.Sprintf("%+v", *s.Spec)
+		}
+		fmt.Fprintf(d.w, "%*s%q %s %d+%d codec %q open %v %q %q %s", depth, "", s.Name, s.Role, s.Off, s.Len, s.Codec, s.Open, s.Note, s.Limit, spec)
+		var layout []diff.Section
+		if p := s.Part; p != nil {
+			if _, seen := d.streams[p.Of]; !seen {
+				d.streams[p.Of] = len(d.streams)
+				layout = p.Of.Layout
+			}
+			fmt.Fprintf(d.w, " part %d of %d %q %s %v %v", p.N, d.streams[p.Of], p.Of.Name, p.Of.Role, p.Of.Open, p.Of.Zeros)
+		}
+		fmt.Fprintln(d.w)
+		d.sections(s.Expand(parent), s, depth+1)
+		d.sections(s.Inner, nil, depth+8)
+		d.sections(layout, nil, depth+16)
 	}
 }
 
 // tiled checks that the children of s, those of its table included, lie inside
-// it, in order, without overlap, and measure nothing outside root.
-func tiled(s, parent, root *diff.Section) error {
+// it, in order, without overlap, and measure nothing outside root, the stream that s
+// stands in, or the input. So it does for the streams that begin in s.
+func tiled(s, parent, root, input *diff.Section) error {
 	children := s.Expand(parent)
 	at := s.Off
 	for i := range children {
@@ -303,18 +350,39 @@ func tiled(s, parent, root *diff.Section) error {
 			return fmt.Errorf("%q at %d+%d, in [%d,%d) of %q", c.Name, c.Off, c.Len, at, s.End(), s.Name)
 		}
 		at = c.End()
-		if err := tiled(c, s, root); err != nil {
+		if s.Fields != nil && (c.Codec != "" || c.Part != nil || c.Open || c.Inner != nil) {
+			return fmt.Errorf("%q is more than a field of %q", c.Name, s.Name)
+		}
+		if err := tiled(c, s, root, input); err != nil {
 			return err
 		}
 	}
-	if sp := s.Spec; sp != nil {
-		ranges := slices.Clone(sp.Blank)
-		for _, o := range sp.Over {
-			ranges = append(ranges, o.Range)
+	var streams [][]diff.Section
+	if s.Inner != nil {
+		streams = append(streams, s.Inner)
+	}
+	if s.Part != nil && s.Part.N == 0 {
+		streams = append(streams, s.Part.Of.Layout)
+	}
+	for _, ss := range streams {
+		stream := &diff.Section{Len: unbounded, Children: ss}
+		if err := tiled(stream, stream, stream, input); err != nil {
+			return fmt.Errorf("in what comes of %q: %w", s.Name, err)
 		}
-		for _, r := range ranges {
+	}
+	if sp := s.Spec; sp != nil {
+		for _, r := range sp.Blank {
 			if r.Len < 0 || !root.Range().Contains(r) {
-				return fmt.Errorf("%q at %d names bytes %v, outside the input", s.Name, s.Off, r)
+				return fmt.Errorf("%q at %d blanks bytes %v, outside the stream", s.Name, s.Off, r)
+			}
+		}
+		for _, o := range sp.Over {
+			in := root
+			if o.Outer {
+				in = input
+			}
+			if o.Lit == "" && (o.Len < 0 || !in.Range().Contains(o.Range)) {
+				return fmt.Errorf("%q at %d names bytes %v, outside the stream", s.Name, s.Off, o)
 			}
 		}
 	}
@@ -341,18 +409,84 @@ func expanded(sections []diff.Section, size int64, f func(header *diff.Section))
 		out.Children = make([]diff.Section, len(s.Children))
 		for i := range s.Children {
 			c := s.Children[i]
-			if c.Table != nil {
-				if f != nil {
-					f(&c)
-				}
-				c.Children, c.Table = c.Expand(s), nil
+			if c.Table != nil && f != nil {
+				f(&c)
 			}
+			c.Children, c.Table, c.Fields = c.Expand(s), nil, nil
 			out.Children[i] = expand(&c)
 		}
 		return out
 	}
 	root := expand(&diff.Section{Len: size, Children: sections})
 	return &root
+}
+
+// A derived is a stream that a layout makes, and how it lays it out.
+type derived struct {
+	data   []byte
+	layout []diff.Section
+}
+
+// deriveds decodes and puts together, in the plainest way, the streams that sections
+// lay out.
+func deriveds(t *testing.T, sections []diff.Section, data []byte) []derived {
+	t.Helper()
+	var out []derived
+	pieces := map[*diff.Stream]map[int][]byte{}
+	var order []*diff.Stream
+	var visit func(ss []diff.Section, data []byte)
+	visit = func(ss []diff.Section, data []byte) {
+		for i := range ss {
+			s := &ss[i]
+			visit(s.Children, data)
+			content := data[s.Off:s.End()]
+			if s.Codec != "" && (s.Inner != nil || s.Part != nil) {
+				content = decoded(t, s.Codec, content)
+				if s.Inner != nil {
+					out = append(out, derived{content, s.Inner})
+					visit(s.Inner, content)
+				}
+			}
+			if p := s.Part; p != nil {
+				if pieces[p.Of] == nil {
+					pieces[p.Of] = map[int][]byte{}
+					order = append(order, p.Of)
+				}
+				pieces[p.Of][p.N] = content
+			}
+		}
+	}
+	visit(sections, data)
+	for _, x := range order {
+		var whole []byte
+		zeros := x.Zeros
+		for n := range len(pieces[x]) + 1 {
+			if len(zeros) > 0 && zeros[0].Before == n {
+				whole = append(whole, make([]byte, zeros[0].Len)...)
+				zeros = zeros[1:]
+			}
+			whole = append(whole, pieces[x][n]...)
+		}
+		if x.Layout != nil {
+			out = append(out, derived{whole, x.Layout})
+		}
+	}
+	return out
+}
+
+func decoded(t *testing.T, codec string, b []byte) []byte {
+	t.Helper()
+	for _, c := range format.Codecs(diff.Limits{}) {
+		if c.Name() == codec {
+			var out bytes.Buffer
+			if err := c.Decode(t.Context(), &out, bytes.NewReader(b)); err != nil {
+				t.Fatal(err)
+			}
+			return out.Bytes()
+		}
+	}
+	t.Fatalf("no codec %q", codec)
+	return nil
 }
 
 // walk calls f for s and all below it.
@@ -372,12 +506,27 @@ func walk(s *diff.Section, f func(path string, s *diff.Section)) {
 // holds evaluates a Spec on the bytes of a sample, by its definition and by
 // nothing of the kernel. What it cannot evaluate, streams and times in text,
 // it takes as true.
-func holds(b []byte, s *diff.Section) error {
+func holds(b []byte, s *diff.Section) error { return holdsIn(b, b, s) }
+
+// holdsIn does so where the layout stands in another stream than the field.
+func holdsIn(b, input []byte, s *diff.Section) error {
 	sp, field := s.Spec, b[s.Off:s.End()]
 	over := []byte{}
 	for _, o := range sp.Over {
 		if o.Inner {
 			return nil
+		}
+		if o.Lit != "" {
+			lit, err := hex.DecodeString(o.Lit)
+			if err != nil {
+				return err
+			}
+			over = append(over, lit...)
+			continue
+		}
+		if o.Outer {
+			over = append(over, input[o.Off:o.End()]...)
+			continue
 		}
 		span := bytes.Clone(b[o.Off:o.End()])
 		for _, r := range sp.Blank {
@@ -391,6 +540,12 @@ func holds(b []byte, s *diff.Section) error {
 	}
 	switch sp.Op {
 	case ledger.OpTime:
+		if w := map[ledger.Enc]int{"dos": 4, "dosdate": 2, "dostenth": 1}[sp.Enc]; w > 0 {
+			if len(field) != w {
+				return fmt.Errorf("%d bytes for a time spelled %s", len(field), sp.Enc)
+			}
+			return nil
+		}
 		_, _, err := integer(sp.Enc, field)
 		if strings.ContainsAny(string(sp.Enc), " :-/") {
 			return nil
@@ -403,7 +558,7 @@ func holds(b []byte, s *diff.Section) error {
 			return errors.New("it measures nothing")
 		}
 		v, width, err := integer(sp.Enc, field)
-		want := uint64(int64(len(over))/max(sp.Unit, 1) + sp.Add)
+		want := uint64(int64(len(over))/max(sp.Unit, 1)*max(sp.Scale, 1) + sp.Add)
 		if width < 64 {
 			want &= 1<<width - 1
 		}
@@ -452,6 +607,26 @@ func sumHolds(sp *ledger.Spec, field, over []byte) error {
 		digest = d[:]
 	case "crc32":
 		sum = uint64(crc32.ChecksumIEEE(over))
+	case "crc32c-raw", "crc32c-raw-lo16", "crc32c-raw-hi16":
+		sum = uint64(^crc32.Checksum(over, crc32.MakeTable(crc32.Castagnoli)))
+		switch sp.Alg {
+		case "crc32c-raw-lo16":
+			sum &= 0xffff
+		case "crc32c-raw-hi16":
+			sum >>= 16
+		}
+	case "crc16-raw":
+		crc := uint16(0xffff)
+		for _, c := range over {
+			crc ^= uint16(c)
+			for range 8 {
+				odd := crc & 1
+				if crc >>= 1; odd != 0 {
+					crc ^= 0xa001
+				}
+			}
+		}
+		sum = uint64(crc)
 	case "crc64":
 		sum = crc64.Checksum(over, crc64.MakeTable(crc64.ECMA))
 	case "adler32":
