@@ -377,6 +377,9 @@ func (j *judge) sections() {
 	at := map[key]int{}
 	for i := range j.l.Entries {
 		e := &j.l.Entries[i]
+		if e.Stream > 0 && e.Op == ledger.OpCarry && e.Dep.Len == j.l.Streams[e.Stream-1].DepLen {
+			continue // a piece of another stream and nothing else: it is shown there
+		}
 		k := key{e.Stream, e.Path}
 		n, ok := at[k]
 		if !ok {

@@ -18,7 +18,9 @@ import (
 
 // What text shows unless it is verbose.
 const (
-	maxRows     = 16 // past it, identical sections share one
+	maxRows     = 16 // past it, sections that are accounted for share one
+	maxBad      = 40 // past it, so do others
+	maxStreams  = 12 // past it, decoded streams that are accounted for are counted
 	maxFindings = 20
 )
 
@@ -199,23 +201,50 @@ func (p printer) table(r *verify.Report) {
 		streams[s.Stream] = append(streams[s.Stream], s)
 	}
 	slices.Sort(order)
+	shown, passed := 0, 0
 	for _, k := range order {
 		rows := [][]string{head}
-		var total, rest verify.Section
-		total.Path, rest.Path = "total", "(others)"
-		others := 0
+		var total, rest, more verify.Section
+		others, bad, good := 0, 0, 0
 		for _, s := range streams[k] {
 			add(&total, s)
-			if !p.Verbose && len(streams[k]) > maxRows && s.Size == s.Identical {
+		}
+		settled := func(s verify.Section) bool { return s.Unexplained+s.Moved == 0 }
+		if !p.Verbose && k > 0 && settled(total) {
+			if shown++; shown > maxStreams {
+				passed++
+				continue
+			}
+		}
+		total.Path = "total"
+		few := p.Verbose || len(streams[k]) <= maxRows
+		for _, s := range streams[k] {
+			switch {
+			case few:
+			case s.Size == s.Identical:
 				add(&rest, s)
 				others++
 				continue
+			case settled(s):
+				if good++; good > maxRows {
+					add(&more, s)
+					continue
+				}
+			default:
+				if bad++; bad > maxBad {
+					add(&more, s)
+					continue
+				}
 			}
 			rows = append(rows, row(s))
 		}
 		if others > 0 {
 			rest.Path = fmt.Sprintf("(%d identical others)", others)
 			rows = append(rows, row(rest))
+		}
+		if n := max(good-maxRows, 0) + max(bad-maxBad, 0); n > 0 {
+			more.Path = fmt.Sprintf("(%d others)", n)
+			rows = append(rows, row(more))
 		}
 		rows = append(rows, row(total))
 		p.line("")
@@ -227,6 +256,10 @@ func (p printer) table(r *verify.Report) {
 			}
 		}
 		p.columns(rows)
+	}
+	if passed > 0 {
+		p.line("")
+		p.line("and %d more decoded streams that are accounted for (-v shows all)", passed)
 	}
 	p.line("")
 	if r.Totals.Missing > 0 {
