@@ -35,7 +35,7 @@
 //	copy       the bytes equal the reference's, in order         identical    0
 //	move       the bytes equal reference bytes anywhere else     moved        log2 R + log2 D
 //	time       both sides spell a time the same way              explained    its width, once
-//	uuid       both sides hold a UUID spelled the same way       explained    128, once
+//	uuid       both sides hold a UUID or id, spelled one way     explained    128 or 32, once
 //	number     both sides hold the length the formula gives      explained    0
 //	sum        both sides hold the checksum of what it covers    explained    0
 //	fill       both sides hold the prescribed filler             explained    0
@@ -55,7 +55,9 @@
 //     17, both together 32 (1970 to 2106). It costs once: where the reference
 //     holds the same old value again, the same new value is free, also when
 //     spelled otherwise, or as the date or the clock of that moment. There are
-//     no windows: a narrower choice could only come from the proposer.
+//     no windows: a narrower choice could only come from the proposer. The times of
+//     FAT are 32 bits, their dates 16, their hundredths 8.
+//   - A UUID costs 128 bits and an id of four bytes 32, once like a time.
 //   - Hexadecimal digits with letters, where the reference's have none, cost one
 //     bit for their case.
 //   - A number or a sum takes its ranges from the reference and maps them
@@ -82,17 +84,30 @@
 //
 // # Derived streams
 //
-// A carry entry says that these bytes are a piece of the encoding of a derived
-// stream, and the paired bytes of the reference a piece of that of its
-// counterpart. Pieces pair one to one and rise on both sides because entries do,
-// and all but the last are as long on both: a border between two pieces that
-// could shift would move what stands between them for nothing. So a derivation
+// A carry entry says that these bytes are a piece of a derived stream, and the paired
+// bytes of the reference the same piece of its counterpart. A stream is what a codec
+// makes of one piece, or [Gather]: its pieces one after the other, with holes of zeros
+// where a format has them, from as many streams as they stand in. Check makes both
+// sides (a codec must consume every byte), and accounts for the derived pair like for
+// any other.
+//
+// How the reference's side is made is no choice: a layout of the reference says it
+// ([Stream.Place]), piece by piece, hole by hole. Else pieces of one byte could spell
+// a date out of code, and short encodings stand everywhere. The deployed side is made
+// of the paired pieces. All but the last are as long on both sides: a border between
+// two that could shift would move what stands between them for nothing. So a derivation
 // leaves nothing to choose; one that would is not expressible.
-// Check decodes both sides (the codec must consume every byte), and the derived
-// pair is then accounted for like any other. The encoding itself is free if one
-// encoder setting reproduces both carriers bit for bit, costs log2 C if another
-// setting made the deployed one, and otherwise eight bits a byte: compressed data
-// has many spellings, and what cannot be made again may hide anything.
+//
+// The encoding itself is free if one encoder setting reproduces both carriers bit for
+// bit, or if they are the same bytes; it costs log2 C if another setting made the
+// deployed one, and otherwise eight bits a byte: compressed data has many spellings,
+// and what cannot be made again may hide anything.
+//
+// Where the layout lays the derived stream out too, its fields are places like any
+// others ([Place.Derived]). Numbers among them may measure the stream in which the
+// layout stands ([Span.Outer]): the table of a file system, itself compressed, says
+// where its blocks begin and how long they are. Lengths follow from the pairing alone,
+// so there is no circle: nobody's bytes depend on what such a number says.
 //
 // # Premises
 //
@@ -125,8 +140,8 @@
 // # Simpler than it could be
 //
 // There is no operation for repeating or re-spelling a paid value: prices do it.
-// There are no free-form gathers of ranges and no priced derivations: what does
-// not pair one to one stays opaque. Binary values without a place are refused,
+// There are no gathers that the proposer chooses and no priced derivations: what
+// does not pair one to one stays opaque. Binary values without a place are refused,
 // not marked. Paths, hosts and version texts are no kinds of entry: without a place
 // they would let any path in the reference become any other; a build that makes them
 // can be a premise. All four are stricter than pricing them, and shorter.
