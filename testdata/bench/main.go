@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -30,11 +31,15 @@ import (
 )
 
 // What assay is held to.
-const (
-	maxDigesting = 1.5       // times the time of cmp and two sha256sum
-	minFaster    = 100.0     // times as fast as diffoscope
-	maxResident  = 256 << 20 // bytes
-)
+const maxResident = 256 << 20 // bytes
+
+// A target is what a job is held to; zeros are nothing.
+type target struct {
+	digesting float64 // times the time of cmp and two sha256sum
+	faster    float64 // times as fast as diffoscope
+	seconds   float64
+	report    int64 // bytes of the report
+}
 
 const (
 	once = 30 * time.Second // a run that takes longer is not repeated
@@ -67,14 +72,23 @@ func run(out io.Writer, quick bool) error {
 	if !quick {
 		b.diffoscope = diffoscope(out)
 	}
+	if _, err := exec.LookPath("mksquashfs"); err != nil {
+		if text, err := exec.Command(".ci/install", "squashfs-tools", "e2fsprogs").CombinedOutput(); err != nil {
+			return fmt.Errorf("there is no mksquashfs, and none can be installed: %s", text)
+		}
+	}
 	for _, j := range []struct {
 		title string
 		write func(a, b string) error
-		held  bool // to the targets of time
+		held  target
 	}{
-		{"raw: 64 MiB, one byte flipped", rawPair, true},
-		{"tar: 126 MB in 3,000 files, one byte of one file changed", tarPair, false},
-		{"ELF: assay itself, built with another version", elfPair, false},
+		{"raw: 64 MiB, one byte flipped", rawPair, target{digesting: 1.5, faster: 100}},
+		{"tar: 126 MB in 3,000 files, one byte of one file changed", tarPair, target{}},
+		{"ELF: assay itself, built with another version", elfPair, target{}},
+		{"squashfs: 126 MB compressed, one byte of one module changed", squashfsTree().write, target{faster: 20, seconds: 3, report: 50_000}},
+		{"ext4: 1 GiB, a byte of each of 10 files changed", ext4Tree().write, target{digesting: 2}},
+		{"squashfs: 100,000 small files, a byte of one changed", smallFiles(squashfsTree().command).write, target{}},
+		{"ext4: 100,000 small files, a byte of one changed", smallFiles(mke2fs("600M")).write, target{}},
 	} {
 		from, to := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 		if err := j.write(from, to); err != nil {
@@ -197,7 +211,7 @@ type contender struct {
 	same     bool // there is no difference to find
 }
 
-func (b *bench) job(title, from, to string, held bool) error {
+func (b *bench) job(title, from, to string, held target) error {
 	fmt.Fprintf(b.out, "\n%s\n", title)
 	contenders := []*contender{
 		{name: "assay diff", commands: [][]string{{b.assay, "diff", from, to}}},
@@ -225,22 +239,54 @@ func (b *bench) job(title, from, to string, held bool) error {
 		}
 		fmt.Fprintf(b.out, "  %-20s %9.3f s  (median of %d)%s  %4d MiB", c.name, c.median(), len(c.times), more, c.resident>>20)
 		switch i {
+		case 0:
+			if held.seconds > 0 {
+				fmt.Fprintf(b.out, "   at most %.0f s: %s", held.seconds, met(c.median() <= held.seconds))
+			}
 		case 1:
 			ratio := own.median() / c.median()
 			fmt.Fprintf(b.out, "   assay takes %.2f times as long", ratio)
-			if held {
-				fmt.Fprintf(b.out, ", at most %.1f: %s", maxDigesting, met(ratio <= maxDigesting))
+			if held.digesting > 0 {
+				fmt.Fprintf(b.out, ", at most %.1f: %s", held.digesting, met(ratio <= held.digesting))
 			}
 		case 2:
 			ratio := c.median() / own.median()
 			fmt.Fprintf(b.out, "   assay is %.0f times as fast", ratio)
-			if held {
-				fmt.Fprintf(b.out, ", at least %.0f: %s", minFaster, met(ratio >= minFaster))
+			if held.faster > 0 {
+				fmt.Fprintf(b.out, ", at least %.0f: %s", held.faster, met(ratio >= held.faster))
 			}
 		}
 		fmt.Fprintln(b.out)
 	}
-	return nil
+	return b.sizes(from, to, held)
+}
+
+// sizes tells how long the report is, and the evidence.
+func (b *bench) sizes(from, to string, held target) error {
+	evidence := filepath.Join(b.dir, "evidence")
+	defer os.RemoveAll(evidence)
+	report, err := exec.Command(b.assay, "diff", from, to, "--evidence", evidence).Output()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		return err
+	}
+	var size int64
+	err = filepath.WalkDir(evidence, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	fmt.Fprintf(b.out, "  report %d bytes, evidence %d bytes", len(report), size)
+	if held.report > 0 {
+		fmt.Fprintf(b.out, "   report at most %d: %s", held.report, met(int64(len(report)) <= held.report))
+	}
+	fmt.Fprintln(b.out)
+	return err
 }
 
 // run runs the contender once. The last commands may find nothing to say; one must
