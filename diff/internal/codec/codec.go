@@ -3,8 +3,9 @@
 //
 // # Walkers
 //
-// A walker ([WalkGzip], [WalkXZ], [WalkLZMA], [WalkDeflate]) starts at offset 0
-// of an [io.ReaderAt] and finds where one container ends, exactly, and what each
+// A walker ([WalkGzip], [WalkXZ], [WalkLZMA], [WalkDeflate], [WalkZlib], [WalkZstd],
+// [WalkLZ4], [WalkBzip2], [WalkLzop], [WalkLzip]) starts at offset 0 of an
+// [io.ReaderAt] and finds where one container ends, exactly, and what each
 // of its bytes is for. The fields it returns tile the extent: ordered, without
 // gap or overlap. What follows the extent is the caller's to account for. A
 // walker believes no size, count or checksum it has not verified against the
@@ -14,11 +15,24 @@
 //
 // A codec ([All]) decodes one whole extent and encodes it again:
 //
-//	deflate@1  a raw DEFLATE stream, RFC 1951
-//	xz@1       .xz streams and the padding between them, xz-file-format 1.2.1;
-//	           filters LZMA2, delta and BCJ for x86, PowerPC, IA-64, ARM,
-//	           ARM-Thumb, SPARC; checks none, CRC32, CRC64, SHA-256
-//	lzma@1     one .lzma ("alone") file: header of 13 bytes and LZMA data
+//	deflate@1     a raw DEFLATE stream, RFC 1951
+//	xz@1          .xz streams and the padding between them, xz-file-format 1.2.1;
+//	              filters LZMA2, delta and BCJ for x86, PowerPC, IA-64, ARM,
+//	              ARM-Thumb, SPARC; checks none, CRC32, CRC64, SHA-256
+//	lzma@1        one .lzma ("alone") file: header of 13 bytes and LZMA data
+//	zlib@1        a zlib stream without dictionary, RFC 1950
+//	zstd@1        Zstandard frames without dictionary, RFC 8878
+//	lz4@1         LZ4 frames without dictionary and legacy frames
+//	lz4-block@1   one LZ4 block, which ends where the input does
+//	bzip2@1       bzip2 streams
+//	lzo1x@1       one LZO1X block with its end marker
+//	lzop@1        the blocks of a file of lzop with Adler-32 of the content, the end
+//	              mark included, without the header
+//	lzop-crc32@1  the same with CRC-32
+//	lzop-plain@1  the same without checksums
+//	lzip@1        lzip members
+//
+// Skippable frames, which decode to nothing, are no input of zstd@1 and lz4@1.
 //
 // Decode consumes all of its input or fails: bytes after the end of the
 // compressed stream are an error, never dropped. The zeros that a .xz file may
@@ -47,10 +61,11 @@
 // The adversary wrote the input. Everything expanding is held to [Limits]; going
 // over one is a [LimitError], which callers tell apart from damaged data: damage
 // is a finding, a limit leaves the question undecided. Memory stays within a few
-// MiB, whatever the input says, and the dictionary: of .lzma and .xz data the
-// decoder takes what the header asks for, at most Limits.MaxDict, and WalkLZMA no
-// more than eight times what has come out; encoding them takes 48 MiB. Work stops
-// soon after its context ends.
+// MiB, whatever the input says, and the dictionary: of .lzma, .xz, lzip and Zstandard
+// data the decoder takes what the header asks for, at most Limits.MaxDict, and of a
+// Zstandard frame of less than 32 KiB no more than its blocks can fill; WalkLZMA and
+// WalkLzip no more than eight times what has come out. Encoding .xz and .lzma takes
+// 100 MiB. Work stops soon after its context ends.
 package codec
 
 import (
@@ -150,20 +165,21 @@ func (r Range) End() int64 { return r.Off + r.Len }
 // at the walker that returns them.
 type Field struct {
 	Name   string
-	Stream int // number of the .xz stream, -1 elsewhere
+	Stream int // number of the stream, frame or member, -1 where there is one alone
 	Block  int // number of the block in its stream, -1 outside of blocks
 	Range
 }
 
 // Path names the field within its container, such as "stream[0].block[2].data".
 func (f Field) Path() string {
-	switch {
-	case f.Block >= 0:
-		return fmt.Sprintf("stream[%d].block[%d].%s", f.Stream, f.Block, f.Name)
-	case f.Stream >= 0:
-		return fmt.Sprintf("stream[%d].%s", f.Stream, f.Name)
+	name := f.Name
+	if f.Block >= 0 {
+		name = fmt.Sprintf("block[%d].%s", f.Block, name)
 	}
-	return f.Name
+	if f.Stream >= 0 {
+		name = fmt.Sprintf("stream[%d].%s", f.Stream, name)
+	}
+	return name
 }
 
 // A Codec decodes and encodes under one name. Its methods may be called
@@ -181,6 +197,16 @@ func All(lim Limits) []*Codec {
 		{name: "deflate@1", lim: lim, decode: decodeDeflate, encoders: deflateEncoders()},
 		{name: "xz@1", lim: lim, decode: decodeXZ, encoders: xzEncoders()},
 		{name: "lzma@1", lim: lim, decode: decodeLZMA, encoders: lzmaEncoders()},
+		{name: "zlib@1", lim: lim, decode: decodeZlib, encoders: zlibEncoders()},
+		{name: "zstd@1", lim: lim, decode: decodeZstd, encoders: zstdEncoders()},
+		{name: "lz4@1", lim: lim, decode: decodeFrames(lz4Frame), encoders: lz4Encoders()},
+		{name: "lz4-block@1", lim: lim, decode: decodeLZ4Block, encoders: lz4BlockEncoders()},
+		{name: "bzip2@1", lim: lim, decode: decodeBzip2},
+		{name: "lzo1x@1", lim: lim, decode: decodeLZO, encoders: lzoBlockEncoders()},
+		{name: "lzop@1", lim: lim, decode: lzopAdlerBlocks.decode, encoders: lzopEncoders(lzopAdlerBlocks)},
+		{name: "lzop-crc32@1", lim: lim, decode: lzopCRCBlocks.decode, encoders: lzopEncoders(lzopCRCBlocks)},
+		{name: "lzop-plain@1", lim: lim, decode: lzopPlainBlocks.decode, encoders: lzopEncoders(lzopPlainBlocks)},
+		{name: "lzip@1", lim: lim, decode: decodeLzip},
 	}
 }
 

@@ -27,9 +27,10 @@ type source struct {
 }
 
 type countedReader struct {
-	ctx context.Context
-	r   io.Reader
-	n   int64
+	ctx    context.Context
+	r      io.Reader
+	n      int64
+	failed error // of r, but for its end
 }
 
 func (c *countedReader) Read(p []byte) (int, error) {
@@ -38,6 +39,9 @@ func (c *countedReader) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
+	if err != io.EOF {
+		c.failed = err
+	}
 	return n, err
 }
 
@@ -110,11 +114,17 @@ func expand(ctx context.Context, lim Limits, w io.Writer, r io.Reader, src *sour
 
 func decodeDeflate(ctx context.Context, lim Limits, w io.Writer, r io.Reader) error {
 	src := newSource(ctx, r)
-	// The inflater reads through src byte by byte, so it stops exactly.
-	if _, err := expand(ctx, lim, w, flate.NewReader(src.Reader), src); err != nil {
+	if err := inflate(ctx, lim, w, src); err != nil {
 		return err
 	}
 	return src.finished()
+}
+
+// inflate decodes the DEFLATE stream that src goes on with and consumes it exactly:
+// the inflater reads byte by byte.
+func inflate(ctx context.Context, lim Limits, w io.Writer, src *source) error {
+	_, err := expand(ctx, lim, w, flate.NewReader(src.Reader), src)
+	return err
 }
 
 // decodeXZ relies on the decoder to fail at anything but streams and padding:
@@ -175,7 +185,22 @@ func expandLZMA(ctx context.Context, lim Limits, h LZMA, dict int64, w io.Writer
 			return 0, false, err
 		}
 	}
-	l, err := newLZMA(h, dict, src)
+	head, err := src.Peek(lzmaHeader)
+	if err != nil {
+		return 0, false, noEOF(err)
+	}
+	head = bytes.Clone(head)
+	if _, err := src.Discard(lzmaHeader); err != nil {
+		return 0, false, err
+	}
+	return expandRaw(ctx, lim, head, min(dict, h.Dict), w, src)
+}
+
+// expandRaw decodes the LZMA data at the start of src as the header of a .lzma file,
+// not in src, says, with a dictionary of dict bytes.
+func expandRaw(ctx context.Context, lim Limits, head []byte, dict int64, w io.Writer, src *source) (n int64, marker bool, err error) {
+	binary.LittleEndian.PutUint32(head[1:], uint32(dict))
+	l, err := newLZMA(head, src)
 	if err != nil {
 		return 0, false, noEOF(err)
 	}
@@ -183,23 +208,13 @@ func expandLZMA(ctx context.Context, lim Limits, h LZMA, dict int64, w io.Writer
 	return n, l.EOSMarker(), err
 }
 
-// newLZMA opens an LZMA decoder, which reads the header and five bytes at once,
-// and gives it a header that asks for dict bytes.
-func newLZMA(h LZMA, dict int64, src *source) (l *lzma.Reader, err error) {
+// newLZMA opens an LZMA decoder, which reads five bytes at once.
+func newLZMA(head []byte, src *source) (l *lzma.Reader, err error) {
 	defer rescue(&err)
-	head, err := src.Peek(lzmaHeader)
-	if err != nil {
-		return nil, err
-	}
-	head = bytes.Clone(head)
-	binary.LittleEndian.PutUint32(head[1:], uint32(min(dict, h.Dict)))
-	if _, err := src.Discard(lzmaHeader); err != nil {
-		return nil, err
-	}
 	return lzma.ReaderConfig{DictCap: math.MaxInt32}.NewReader(&headed{bytes.NewReader(head), src.Reader})
 }
 
-// headed gives a decoder another header; it reads all but that byte by byte.
+// headed gives a decoder a header; it reads all but that byte by byte.
 type headed struct {
 	head *bytes.Reader
 	*bufio.Reader

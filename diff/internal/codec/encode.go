@@ -2,15 +2,26 @@ package codec
 
 import (
 	"bufio"
+	"bytes"
 	"compress/flate"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/adler32"
 	"io"
 
 	fastflate "github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
+
+	"github.com/assaylab/assay/diff/internal/deflate"
+	"github.com/assaylab/assay/diff/internal/lz4exact"
+	"github.com/assaylab/assay/diff/internal/lzmaexact"
+	"github.com/assaylab/assay/diff/internal/lzoexact"
 )
 
 // An encoder is one encoder with all it can be told fixed.
@@ -27,17 +38,26 @@ func names(encoders []encoder) []string {
 	return s
 }
 
-// deflateEncoders are the standard library's at its levels, 0 being stored and
-// -2 Huffman only, and klauspost/compress's. The defaults, 6 and 5, come first,
-// then what people choose.
+// deflateEncoders are, in the order of what made the streams one meets: GNU gzip,
+// zlib with the memory level that it has by default and with the largest, the standard
+// library (0 is stored, -2 Huffman only) and klauspost/compress. Of each the default and
+// the best level come first. Levels that nobody asks for are left out: every setting
+// makes all of them dearer.
 func deflateEncoders() []encoder {
 	var s []encoder
-	for _, level := range []int{6, 9, 1, 5, 7, 8, 4, 3, 2, -2, 0} {
+	for _, level := range []int{6, 9, 1, 8, 7, 5, 4, 3, 2} {
+		s = append(s, encoder{fmt.Sprintf("gzip/%d", level), openDeflate(deflate.Options{Flavour: deflate.Gzip, Level: level})})
+	}
+	s = append(s, zlibLevels()...)
+	for _, level := range []int{9, 6} {
+		s = append(s, encoder{fmt.Sprintf("zlib/%d/mem9", level), openDeflate(deflate.Options{Flavour: deflate.Zlib, Level: level, MemLevel: 9})})
+	}
+	for _, level := range []int{6, 9, 1, -2, 0} {
 		s = append(s, encoder{fmt.Sprintf("go-flate/%d", level), func(w io.Writer) (io.WriteCloser, error) {
 			return flate.NewWriter(w, level)
 		}})
 	}
-	for _, level := range []int{5, 9, 6, 1, 7, 8, 4, 3, 2} {
+	for _, level := range []int{5, 9, 6, 1} {
 		s = append(s, encoder{fmt.Sprintf("klauspost-flate/%d", level), func(w io.Writer) (io.WriteCloser, error) {
 			return fastflate.NewWriter(w, level)
 		}})
@@ -45,9 +65,39 @@ func deflateEncoders() []encoder {
 	return s
 }
 
-// xzEncoders are those of ulikunitz/xz: one block, a dictionary of 8 MiB.
+// zlibOrder is zlib's levels, likeliest first.
+var zlibOrder = [...]int{9, 6, 1, 8, 7, 5, 4, 3, 2}
+
+// zlibLevels are zlib's at its levels, as DEFLATE without a header.
+func zlibLevels() []encoder {
+	var s []encoder
+	for _, level := range zlibOrder {
+		s = append(s, encoder{fmt.Sprintf("zlib/%d", level), openDeflate(deflate.Options{Flavour: deflate.Zlib, Level: level})})
+	}
+	return s
+}
+
+func openDeflate(o deflate.Options) func(io.Writer) (io.WriteCloser, error) {
+	return func(w io.Writer) (io.WriteCloser, error) { return deflate.NewWriter(w, o) }
+}
+
+// xzEncoders are XZ Utils' at the default preset: one thread, several, the check that
+// Linux asks for; what mksquashfs makes of a block of data and of metadata; and those
+// of ulikunitz/xz, one block with a dictionary of 8 MiB.
 func xzEncoders() []encoder {
 	var s []encoder
+	for _, c := range []struct {
+		name string
+		o    lzmaexact.Options
+	}{
+		{"xz/6", lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC64, Preset: 6}},
+		{"xz/6/threads", lzmaexact.Options{Format: lzmaexact.XZThreaded, Check: lzmaexact.CRC64, Preset: 6}},
+		{"xz/6/crc32", lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC32, Preset: 6}},
+		{"mksquashfs/128K", lzmaexact.Options{Format: lzmaexact.XZBuffer, Check: lzmaexact.CRC32, Preset: 6, Dict: 128 << 10}},
+		{"mksquashfs/8K", lzmaexact.Options{Format: lzmaexact.XZBuffer, Check: lzmaexact.CRC32, Preset: 6, Dict: 8 << 10}},
+	} {
+		s = append(s, encoder{c.name, openLZMA(c.o)})
+	}
 	for _, c := range []struct {
 		name  string
 		check byte
@@ -59,18 +109,237 @@ func xzEncoders() []encoder {
 	return s
 }
 
-// lzmaEncoders are those of ulikunitz/xz: a dictionary of 8 MiB, an end marker
-// and no size in the header.
+func openLZMA(o lzmaexact.Options) func(io.Writer) (io.WriteCloser, error) {
+	return func(w io.Writer) (io.WriteCloser, error) { return lzmaexact.NewWriter(w, o) }
+}
+
+// lzmaEncoders are that of XZ Utils at its default preset, and that of ulikunitz/xz: a
+// dictionary of 8 MiB, an end marker and no size in the header.
 func lzmaEncoders() []encoder {
-	return []encoder{{"ulikunitz/marker", func(w io.Writer) (io.WriteCloser, error) {
-		// The writer takes single bytes from here on, hence the buffer.
-		b := bufio.NewWriterSize(w, bufferSize)
-		l, err := lzma.NewWriter(b)
-		if err != nil {
+	return []encoder{
+		{"xz/6", openLZMA(lzmaexact.Options{Format: lzmaexact.Alone, Preset: 6})},
+		{"ulikunitz/marker", func(w io.Writer) (io.WriteCloser, error) {
+			// The writer takes single bytes from here on, hence the buffer.
+			b := bufio.NewWriterSize(w, bufferSize)
+			l, err := lzma.NewWriter(b)
+			if err != nil {
+				return nil, err
+			}
+			return flushed{l, b}, nil
+		}},
+	}
+}
+
+// lz4BlockEncoders are those of mksquashfs, and the level that people ask for.
+func lz4BlockEncoders() []encoder {
+	var s []encoder
+	for _, level := range []int{1, 12, 9} {
+		s = append(s, encoder{fmt.Sprintf("lz4/%d", level), openLZ4(lz4exact.Options{Format: lz4exact.Block, Level: level})})
+	}
+	return s
+}
+
+func openLZ4(o lz4exact.Options) func(io.Writer) (io.WriteCloser, error) {
+	return func(w io.Writer) (io.WriteCloser, error) { return lz4exact.NewWriter(w, o) }
+}
+
+// lzoBlockEncoders are those of mkfs.ubifs, mkfs.jffs2 and mksquashfs, and Linux's.
+func lzoBlockEncoders() []encoder {
+	var s []encoder
+	for _, c := range []struct {
+		name string
+		o    lzoexact.Options
+	}{
+		{"lzo1x_999/8", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 8}},
+		{"lzo1x_1", lzoexact.Options{Method: lzoexact.LZO1X1}},
+		{"lzo1x_1_15", lzoexact.Options{Method: lzoexact.LZO1X115}},
+		{"lzo1x_999/9", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 9}},
+	} {
+		s = append(s, encoder{c.name, func(w io.Writer) (io.WriteCloser, error) { return lzoexact.NewWriter(w, c.o) }})
+	}
+	return s
+}
+
+// lzopEncoders are those of lzop at its levels, of which 3 stands for 2 to 6.
+func lzopEncoders(sum lzopSum) []encoder {
+	var s []encoder
+	for _, c := range []struct {
+		level int
+		o     lzoexact.Options
+	}{
+		{9, lzoexact.Options{Method: lzoexact.LZO1X999, Level: 9, Optimize: true}},
+		{3, lzoexact.Options{Method: lzoexact.LZO1X1}},
+		{1, lzoexact.Options{Method: lzoexact.LZO1X115}},
+		{8, lzoexact.Options{Method: lzoexact.LZO1X999, Level: 8, Optimize: true}},
+		{7, lzoexact.Options{Method: lzoexact.LZO1X999, Level: 7, Optimize: true}},
+	} {
+		s = append(s, encoder{fmt.Sprintf("lzop/%d", c.level), func(w io.Writer) (io.WriteCloser, error) {
+			return &lzopWriter{w: w, sum: sum, o: c.o}, nil
+		}})
+	}
+	return s
+}
+
+// lzopBlock is how much lzop puts into a block, in bytes.
+const lzopBlock = 256 << 10
+
+// An lzopWriter writes the blocks of a file of lzop, and its end mark.
+type lzopWriter struct {
+	w     io.Writer
+	sum   lzopSum
+	o     lzoexact.Options
+	block []byte
+}
+
+func (z *lzopWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		k := min(len(p), lzopBlock-len(z.block))
+		z.block = append(z.block, p[:k]...)
+		p = p[k:]
+		if len(z.block) == lzopBlock {
+			if err := z.flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (z *lzopWriter) Close() error {
+	if len(z.block) > 0 {
+		if err := z.flush(); err != nil {
+			return err
+		}
+	}
+	_, err := z.w.Write(make([]byte, 4))
+	return err
+}
+
+// flush writes a block: as it is, if it would not shrink.
+func (z *lzopWriter) flush() error {
+	var packed bytes.Buffer
+	e, err := lzoexact.NewWriter(&packed, z.o)
+	if err != nil {
+		return err
+	}
+	if _, err := e.Write(z.block); err != nil {
+		return err
+	}
+	if err := e.Close(); err != nil {
+		return err
+	}
+	data := packed.Bytes()
+	if len(data) >= len(z.block) {
+		data = z.block
+	}
+	head := binary.BigEndian.AppendUint32(nil, uint32(len(z.block)))
+	head = binary.BigEndian.AppendUint32(head, uint32(len(data)))
+	if z.sum.sum != nil {
+		sum := z.sum.sum()
+		sum.Write(z.block)
+		head = sum.Sum(head)
+	}
+	if _, err := z.w.Write(head); err != nil {
+		return err
+	}
+	_, err = z.w.Write(data)
+	z.block = z.block[:0]
+	return err
+}
+
+// zlibEncoders are zlib's at its levels, and the standard library's at its default, best
+// and fastest level.
+func zlibEncoders() []encoder {
+	var s []encoder
+	for i, e := range zlibLevels() {
+		s = append(s, zlibOf(e.name, zlibOrder[i], e.open))
+	}
+	for _, level := range []int{6, 9, 1} {
+		s = append(s, zlibOf(fmt.Sprintf("go-zlib/%d", level), level, func(w io.Writer) (io.WriteCloser, error) {
+			return flate.NewWriter(w, level)
+		}))
+	}
+	return s
+}
+
+// zlibOf makes an encoder of zlib streams of one of DEFLATE. The level is that of
+// zlib, which the header tells roughly; the window is 32 KiB.
+func zlibOf(name string, level int, open func(io.Writer) (io.WriteCloser, error)) encoder {
+	head := uint16(0x7800) // 32 KiB, deflate
+	switch {
+	case level >= 7:
+		head |= 3 << 6
+	case level == 6:
+		head |= 2 << 6
+	case level >= 2:
+		head |= 1 << 6
+	}
+	head += 31 - head%31
+	return encoder{name, func(w io.Writer) (io.WriteCloser, error) {
+		if _, err := w.Write(binary.BigEndian.AppendUint16(nil, head)); err != nil {
 			return nil, err
 		}
-		return flushed{l, b}, nil
-	}}}
+		z, err := open(w)
+		return &zlibWriter{z, w, adler32.New()}, err
+	}}
+}
+
+// A zlibWriter ends what a DEFLATE encoder wrote with the checksum.
+type zlibWriter struct {
+	io.WriteCloser
+	w   io.Writer
+	sum hash.Hash32
+}
+
+func (z *zlibWriter) Write(p []byte) (int, error) {
+	z.sum.Write(p)
+	return z.WriteCloser.Write(p)
+}
+
+func (z *zlibWriter) Close() error {
+	if err := z.WriteCloser.Close(); err != nil {
+		return err
+	}
+	_, err := z.w.Write(z.sum.Sum(nil))
+	return err
+}
+
+// zstdEncoders are those of klauspost/compress: streams of unknown size, with a
+// checksum, the windows that go with the levels.
+func zstdEncoders() []encoder {
+	var s []encoder
+	for _, level := range []zstd.EncoderLevel{zstd.SpeedDefault, zstd.SpeedFastest, zstd.SpeedBetterCompression, zstd.SpeedBestCompression} {
+		s = append(s, encoder{"klauspost/" + level.String(), func(w io.Writer) (io.WriteCloser, error) {
+			return zstd.NewWriter(w, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
+		}})
+	}
+	return s
+}
+
+// lz4Encoders are those of the tool: frames at its default, high and highest levels,
+// legacy frames as for kernels and their file systems; and those of pierrec/lz4.
+func lz4Encoders() []encoder {
+	var s []encoder
+	for _, level := range []int{1, 9, 12} {
+		s = append(s, encoder{fmt.Sprintf("lz4/%d", level), openLZ4(lz4exact.Options{Format: lz4exact.Frame, Level: level})})
+	}
+	for _, level := range []int{9, 1, 12} {
+		s = append(s, encoder{fmt.Sprintf("lz4/%d/legacy", level), openLZ4(lz4exact.Options{Format: lz4exact.Legacy, Level: level})})
+	}
+	for _, c := range []struct {
+		name    string
+		options []lz4.Option
+	}{
+		{"pierrec", nil},
+		{"pierrec/9", []lz4.Option{lz4.CompressionLevelOption(lz4.Level9)}},
+	} {
+		s = append(s, encoder{c.name, func(w io.Writer) (io.WriteCloser, error) {
+			z := lz4.NewWriter(w)
+			return z, z.Apply(c.options...)
+		}})
+	}
+	return s
 }
 
 // flushed flushes a buffer behind a writer when that is closed.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
 )
 
@@ -167,6 +168,85 @@ func FuzzLZMA(f *testing.F) {
 		}
 		if err := Decode(t.Context(), "lzma@1", fuzzLimits, io.Discard, bytes.NewReader(b[:l.Extent-1])); err == nil {
 			t.Error("decodes without its last byte")
+		}
+	})
+}
+
+// checkFrames walks b and holds the walk to its word; the memory it takes too. It
+// decodes what was walked; with damage, that may fail: the walk does not decode.
+func checkFrames(t *testing.T, codec string, b []byte, damage bool) Frames {
+	t.Helper()
+	var f Frames
+	var err error
+	used := allocated(func() {
+		f, err = walks[codec](t.Context(), bytes.NewReader(b), int64(len(b)), fuzzLimits)
+	})
+	if limit := uint64(len(b))*256 + 3<<20; used > limit {
+		t.Errorf("%s: %d bytes allocated for %d, %d are allowed", codec, used, len(b), limit)
+	}
+	if err != nil {
+		return Frames{}
+	}
+	tiles(t, f.Fields, f.Extent, int64(len(b)))
+	for _, frame := range f.Frames {
+		if frame.Skippable {
+			return f
+		}
+	}
+	err = Decode(t.Context(), codec, fuzzLimits, io.Discard, bytes.NewReader(b[:f.Extent]))
+	var limit *LimitError
+	if err != nil && !damage && !errors.As(err, &limit) {
+		t.Errorf("%s: %v", codec, err)
+	}
+	return f
+}
+
+// FuzzFrames takes the bytes as frames of each kind, after their magic too: no fuzzer
+// should have to guess it.
+func FuzzFrames(f *testing.F) {
+	for _, name := range []string{"text.zst", "text-single.zst", "text-19.zst", "text.lz4", "text-checked.lz4", "text-legacy.lz4", "text.lz", "text.zz"} {
+		f.Add(fixture(f, name))
+	}
+	f.Add(zstdFrameOf([]byte{0, 0x38}, zstdBlockOf(1, 128<<10, false, 0), zstdBlockOf(0, 0, true)))
+	f.Add(lz4Spec{flags: 0x40, bd: 0x40, block: lz4Packed(0x1f, 'a', 1, 0, 0, 0), end: make([]byte, 4)}.bytes())
+	f.Add([]byte{0x5e, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'a', 'b', 'c'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1<<20 {
+			return
+		}
+		checkFrames(t, "zstd@1", b, true)
+		checkFrames(t, "zstd@1", append(zstdFrameOf(), b...), true)
+		checkFrames(t, "lz4@1", b, false)
+		checkFrames(t, "lz4@1", append(binary.LittleEndian.AppendUint32(nil, lz4LegacyMagic), b...), false)
+		checkFrames(t, "lzip@1", b, false)
+		checkFrames(t, "zlib@1", b, false)
+		// Past the checksum of the header.
+		s := lz4Spec{flags: 0x40, bd: 0x40, block: b, end: make([]byte, 4)}
+		checkFrames(t, "lz4@1", s.bytes(), false)
+		for _, codec := range []string{"lz4-block@1", "lzo1x@1", "lzop@1", "lzop-crc32@1", "lzop-plain@1"} {
+			var n counter
+			used := allocated(func() { _ = Decode(t.Context(), codec, fuzzLimits, &n, bytes.NewReader(b)) })
+			if limit := uint64(len(b))*16 + 2<<20; used > limit {
+				t.Errorf("%s: %d bytes allocated for %d, %d are allowed", codec, used, len(b), limit)
+			}
+		}
+	})
+}
+
+// FuzzLZ4Block holds the decoder against one that shares no code with it.
+func FuzzLZ4Block(f *testing.F) {
+	block, _ := encoding(f, "lz4-block@1")
+	f.Add(block)
+	f.Add([]byte{0x1f, 'a', 1, 0, 0, 0x50, 'a', 'b', 'c', 'd', 'e'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var got bytes.Buffer
+		if Decode(t.Context(), "lz4-block@1", fuzzLimits, &got, bytes.NewReader(b)) != nil {
+			return
+		}
+		want := make([]byte, got.Len())
+		n, err := lz4.UncompressBlock(b, want)
+		if err == nil && (n != len(want) || !bytes.Equal(want, got.Bytes())) {
+			t.Errorf("other bytes: %d, not %d", got.Len(), n)
 		}
 	})
 }

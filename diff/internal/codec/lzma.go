@@ -99,18 +99,12 @@ func walkLZMA(ctx context.Context, r io.ReaderAt, size int64, lim Limits) (LZMA,
 	if err := lim.checkDict(l.Dict); err != nil {
 		return LZMA{}, err
 	}
-	for dict := int64(1 << 20); ; dict *= 8 {
+	err = growLZMA(ctx, l.Dict, func(dict int64) (int64, error) {
 		src := newSource(ctx, io.NewSectionReader(r, 0, size))
 		l.Decoded, l.EndMarker, err = expandLZMA(ctx, lim, l, dict, io.Discard, src)
 		l.Extent = src.consumed()
-		// Having filled the dictionary, the decoder may have failed at a
-		// distance that a larger one allows. It never errs silently.
-		var limit *LimitError
-		tooSmall := dict < l.Dict && l.Decoded > dict-lzmaMaxMatch
-		if err == nil || errors.As(err, &limit) || ctx.Err() != nil || !tooSmall {
-			break
-		}
-	}
+		return l.Decoded, err
+	})
 	if err != nil {
 		return LZMA{}, err
 	}
@@ -122,4 +116,19 @@ func walkLZMA(ctx context.Context, r io.ReaderAt, size int64, lim Limits) (LZMA,
 		{"data", -1, -1, l.Data},
 	}
 	return l, nil
+}
+
+// growLZMA decodes with ever larger dictionaries, of at most most bytes, until one
+// suffices. decode returns how many bytes came out.
+func growLZMA(ctx context.Context, most int64, decode func(dict int64) (int64, error)) error {
+	for dict := int64(1 << 20); ; dict *= 8 {
+		n, err := decode(min(dict, most))
+		// Having filled the dictionary, the decoder may have failed at a
+		// distance that a larger one allows. It never errs silently.
+		var limit *LimitError
+		tooSmall := dict < most && n > dict-lzmaMaxMatch
+		if err == nil || errors.As(err, &limit) || ctx.Err() != nil || !tooSmall {
+			return err
+		}
+	}
 }

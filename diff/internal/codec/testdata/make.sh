@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the fixtures of this directory with XZ Utils 5.4.1 (Debian 12). Their
+# Makes the fixtures of this directory with XZ Utils 5.4.1, zstd 1.5.4, lz4 1.9.4,
+# bzip2 1.0.8, lzop 1.04, lzip 1.23 and pigz 2.6 (Debian 12). Their
 # contents are the integers from 1; "code" has opcode bytes for digits, so that
 # the branch filters find something to do.
 set -eu
@@ -17,3 +18,18 @@ text | xz --lzma2=dict=1536MiB >dict-1536MiB.xz
 text | xz --format=lzma >text.lzma
 : | xz --format=lzma >empty.lzma
 head -c 83886080 /dev/zero | xz --format=lzma --lzma1=dict=64KiB >zeros-80MiB.lzma
+text | zstd >text.zst
+text | zstd -19 --no-check >text-19.zst
+text >text && zstd text -o text-single.zst # a single segment
+text | lz4 -B4 >text.lz4
+text | lz4 -9 -B4D -BX >text-checked.lz4
+lz4 --content-size --no-frame-crc text text-size.lz4
+text | lz4 -l >text-legacy.lz4
+text | bzip2 >text.bz2
+text | lzop -N >text.lzo
+text | lzop -9 --crc32 >text-crc32.lzo
+text | lzop -F >text-plain.lzo
+rm text
+text | lzip >text.lz
+text | pigz -z -11 >text.zz
+head -c 20000000 /dev/zero | bzip2 >zeros-20MB.bz2
