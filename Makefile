@@ -19,6 +19,9 @@ scripts  := .ci/install .ci/run .ci/test-tools .ci/test-cosign .ci/fuzz testdata
 FUZZTIME ?= 30s
 export FUZZTIME
 
+# Each campaign of mutations tries so many images.
+MUTATIONS ?= 100000
+
 tool := go tool -modfile=.ci/tools.mod
 
 .PHONY: help
@@ -66,8 +69,9 @@ bench: ## ratios against what people use instead (installs diffoscope where it c
 	@go run ./testdata/bench
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (30s)
+fuzz: ## every fuzz target for FUZZTIME (30s), and MUTATIONS (100000) damaged images of every format
 	@.ci/fuzz
+	ASSAY_MUTATIONS=$(MUTATIONS) go test -vet=off -count=1 -timeout=0 -run 'Mutations$$' ./diff/...
 
 .PHONY: clean
 clean: ## remove what the other targets leave

@@ -10,6 +10,7 @@ import "github.com/assaylab/assay/diff"
 func All() []*diff.Rule {
 	return []*diff.Rule{
 		timeField,
+		idField,
 		dateText,
 		checksum,
 		size,

@@ -12,6 +12,13 @@ var timeField = &diff.Rule{
 	Because: "a time field of the format; any time fits",
 }
 
+var idField = &diff.Rule{
+	Name:    "id-field",
+	Title:   "a UUID, a volume's id or a hash seed in a field that the reference's format says holds one",
+	Ops:     []ledger.Op{ledger.OpUUID},
+	Because: "an id of the format; any id fits",
+}
+
 var checksum = &diff.Rule{
 	Name:    "checksum",
 	Title:   "a checksum or digest, recomputed over bytes accounted for",

@@ -13,8 +13,19 @@ func All() []*diff.Format {
 		elf,
 		uimage,
 		devicetree,
+		squashFS,
+		extfs,
+		gpt,
+		fatVolume,
+		mbr, // after FAT: both end in the same two bytes
 		gzip,
 		xz,
+		zstd,
+		lz4,
+		bzip2,
+		lzop,
+		lzip,
+		zlib, // a weak magic
 		lzma, // the last: it has no magic
 	}
 }
