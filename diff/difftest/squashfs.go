@@ -250,7 +250,7 @@ func (w *squashWriter) xattrs(n *squashNode) {
 	w.lists = le.AppendUint32(w.lists, uint32(size))
 }
 
-// kinds are the basic inode types by the upper bits of the mode.
+// squashKinds are the basic inode types by the upper bits of the mode.
 var squashKinds = map[uint16]uint16{4: 1, 8: 2, 10: 3, 6: 4, 2: 5, 1: 6, 12: 7}
 
 func (w *squashWriter) inode(n *squashNode) {

@@ -232,6 +232,46 @@ func TestExtBenign(t *testing.T) {
 	}
 }
 
+// No field but these may be explained, whatever an image holds.
+func TestExtPlaces(t *testing.T) {
+	may := map[ledger.Op]string{
+		ledger.OpTime: "s_mtime s_wtime s_lastcheck s_mkfs_time i_atime i_ctime i_mtime i_crtime " +
+			"i_atime_extra i_ctime_extra i_mtime_extra i_crtime_extra mmp_time_lo",
+		ledger.OpUUID: "s_uuid s_journal_uuid s_hash_seed",
+		ledger.OpSum: "s_checksum s_checksum_seed bg_checksum bg_block_bitmap_csum_lo bg_block_bitmap_csum_hi " +
+			"bg_inode_bitmap_csum_lo bg_inode_bitmap_csum_hi i_checksum_lo i_checksum_hi det_checksum dt_checksum " +
+			"et_checksum h_checksum ob_checksum mmp_checksum",
+	}
+	for _, name := range []string{"ext4", "ext2", "ext4 inline"} {
+		// Where nothing is zero, every field that may be a place is one.
+		full := bytes.Clone(extSample(t, name))
+		extWalk(t, full, func(s *diff.Section) {
+			if len(s.Expand(nil)) == 0 && (strings.HasPrefix(s.Name, "i_") && s.Off > 6400 || s.Role == diff.RoleSlack) &&
+				s.Name != "i_mode" && s.Name != "i_flags" && s.Name != "i_block" && s.Name != "i_file_acl_lo" &&
+				s.Name != "i_file_acl_high" && s.Name != "i_extra_isize" && s.Name != "i_size_high" {
+				for i := s.Off; i < s.End(); i++ {
+					full[i] |= 1
+				}
+			}
+		})
+		for _, b := range [][]byte{extSample(t, name), full} {
+			places := 0
+			extWalk(t, b, func(s *diff.Section) {
+				if s.Spec == nil {
+					return
+				}
+				places++
+				if !slices.Contains(strings.Fields(may[s.Spec.Op]), s.Name) {
+					t.Errorf("%s: %s at %d may be explained as %s", name, s.Name, s.Off, s.Spec.Op)
+				}
+			})
+			if places < 10 {
+				t.Errorf("%s: %d places", name, places)
+			}
+		}
+	}
+}
+
 // A checksum that does not fit what it is over is no checksum.
 func TestExtStale(t *testing.T) {
 	ref := extSample(t, "ext4")

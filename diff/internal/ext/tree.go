@@ -1,7 +1,5 @@
 package ext
 
-import "fmt"
-
 // maxPath is the length from which on an inode goes by its number, in bytes: that of
 // PATH_MAX.
 const maxPath = 4096
@@ -51,7 +49,7 @@ func (s *Super) Entries(b []byte) (entries []Entry, rest int) {
 func (fs *FS) tree() error {
 	var queue []*Inode
 	reach := func(n *Inode, path string) {
-		if n.reached && n.Num == 2 {
+		if n.reached {
 			return
 		}
 		if len(path) > maxPath {
@@ -68,7 +66,7 @@ func (fs *FS) tree() error {
 			queue = queue[1:]
 			err := fs.directory(dir, func(e *Entry) {
 				n := fs.Inode(e.Ino)
-				if name := string(e.Name); n != nil && name != "." && name != ".." {
+				if name := string(e.Name); n != nil && name != "" && name != "." && name != ".." {
 					if dir.Num != rootDir {
 						name = dir.Path + "/" + name
 					}
@@ -142,6 +140,3 @@ func (fs *FS) directory(dir *Inode, f func(*Entry)) error {
 	}
 	return nil
 }
-
-// Name returns a name for an entry.
-func (e *Entry) String() string { return fmt.Sprintf("%q -> %d", e.Name, e.Ino) }
