@@ -65,7 +65,7 @@
 // data the decoder takes what the header asks for, at most Limits.MaxDict, and of a
 // Zstandard frame of less than 32 KiB no more than its blocks can fill; WalkLZMA and
 // WalkLzip no more than eight times what has come out. Encoding .xz and .lzma takes
-// 100 MiB. Work stops soon after its context ends.
+// 192 MiB at most: presets with large dictionaries give up on large input. Work stops soon after its context ends.
 package codec
 
 import (

@@ -81,22 +81,36 @@ func openDeflate(o deflate.Options) func(io.Writer) (io.WriteCloser, error) {
 	return func(w io.Writer) (io.WriteCloser, error) { return deflate.NewWriter(w, o) }
 }
 
-// xzEncoders are XZ Utils' at the default preset: one thread, several, the check that
-// Linux asks for; what mksquashfs makes of a block of data and of metadata; and those
-// of ulikunitz/xz, one block with a dictionary of 8 MiB.
+// xzEncoders are those of XZ Utils: the tool at its presets, with the checks that it and
+// Linux ask for, in one thread and in several; Linux's own calls of it, which have
+// another dictionary and filters; and what mksquashfs makes of a block of data and of
+// metadata. Then those of ulikunitz/xz, one block with a dictionary of 8 MiB.
 func xzEncoders() []encoder {
 	var s []encoder
 	for _, c := range []struct {
-		name string
-		o    lzmaexact.Options
-	}{
-		{"xz/6", lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC64, Preset: 6}},
-		{"xz/6/threads", lzmaexact.Options{Format: lzmaexact.XZThreaded, Check: lzmaexact.CRC64, Preset: 6}},
-		{"xz/6/crc32", lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC32, Preset: 6}},
-		{"mksquashfs/128K", lzmaexact.Options{Format: lzmaexact.XZBuffer, Check: lzmaexact.CRC32, Preset: 6, Dict: 128 << 10}},
-		{"mksquashfs/8K", lzmaexact.Options{Format: lzmaexact.XZBuffer, Check: lzmaexact.CRC32, Preset: 6, Dict: 8 << 10}},
-	} {
-		s = append(s, encoder{c.name, openLZMA(c.o)})
+		name  string
+		check lzmaexact.Check
+	}{{"xz", lzmaexact.CRC64}, {"xz/crc32", lzmaexact.CRC32}} {
+		for _, p := range xzPresets {
+			s = append(s, encoder{c.name + "/" + p.name, openLZMA(lzmaexact.Options{
+				Format: lzmaexact.XZ, Check: c.check, Preset: p.level, Extreme: p.extreme,
+			})})
+		}
+	}
+	s = append(s, encoder{"xz/6/threads", openLZMA(lzmaexact.Options{Format: lzmaexact.XZThreaded, Check: lzmaexact.CRC64, Preset: 6})})
+	for _, f := range xzFilters {
+		o := lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC32, Preset: 6, Dict: 32 << 20, BCJ: f.bcj}
+		s = append(s, encoder{"linux/32M" + f.name, openLZMA(o)})
+	}
+	s = append(s, encoder{"linux/1M", openLZMA(lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC32, Preset: 6, Dict: 1 << 20})})
+	for _, f := range xzFilters {
+		for _, block := range squashfsBlocks {
+			if f.bcj != lzmaexact.NoBCJ && block == squashfsMetadata {
+				continue
+			}
+			o := lzmaexact.Options{Format: lzmaexact.XZBuffer, Check: lzmaexact.CRC32, Preset: 6, Dict: uint32(block), BCJ: f.bcj}
+			s = append(s, encoder{fmt.Sprintf("mksquashfs/%dK%s", block>>10, f.name), openLZMA(o)})
+		}
 	}
 	for _, c := range []struct {
 		name  string
@@ -109,16 +123,72 @@ func xzEncoders() []encoder {
 	return s
 }
 
+var xzPresets = []struct {
+	name    string
+	level   int
+	extreme bool
+}{{"6", 6, false}, {"9", 9, false}, {"9e", 9, true}, {"6e", 6, true}, {"8", 8, false}, {"7", 7, false}, {"3", 3, false}, {"2", 2, false}, {"1", 1, false}, {"0", 0, false}}
+
+// xzFilters are those that make branches absolute, none first.
+var xzFilters = []struct {
+	name string
+	bcj  lzmaexact.BCJ
+}{{"", lzmaexact.NoBCJ}, {"/x86", lzmaexact.X86}, {"/arm", lzmaexact.ARM}, {"/armthumb", lzmaexact.ARMThumb}, {"/powerpc", lzmaexact.PowerPC}}
+
+// squashfsBlocks are the sizes of block that mksquashfs is told, the default first; by
+// them it sets its dictionaries. Metadata stands in blocks of squashfsMetadata.
+var squashfsBlocks = []int{128 << 10, squashfsMetadata, 256 << 10, 1 << 20, 512 << 10, 64 << 10}
+
+const (
+	squashfsMetadata = 8 << 10
+	squashfsLargest  = 1 << 20
+)
+
+// encodeMemory is what an encoder may come to hold, in bytes.
+const encodeMemory = 192 << 20
+
+// openLZMA returns what opens an encoder of liblzma's. One with a large dictionary
+// gives up on input that would take it past encodeMemory.
 func openLZMA(o lzmaexact.Options) func(io.Writer) (io.WriteCloser, error) {
-	return func(w io.Writer) (io.WriteCloser, error) { return lzmaexact.NewWriter(w, o) }
+	return func(w io.Writer) (io.WriteCloser, error) {
+		z, err := lzmaexact.NewWriter(w, o)
+		return &boundedLZMA{Writer: z, o: o}, err
+	}
 }
 
-// lzmaEncoders are that of XZ Utils at its default preset, and that of ulikunitz/xz: a
-// dictionary of 8 MiB, an end marker and no size in the header.
+type boundedLZMA struct {
+	*lzmaexact.Writer
+	o lzmaexact.Options
+	n int64
+}
+
+func (z *boundedLZMA) Write(p []byte) (int, error) {
+	z.n += int64(len(p))
+	need, err := z.o.Memory(z.n)
+	if err == nil && need > encodeMemory {
+		err = fmt.Errorf("encoding so much takes %d bytes of memory", need)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return z.Writer.Write(p)
+}
+
+// lzmaEncoders are those of XZ Utils at its presets; what mksquashfs makes of a
+// block; and that of ulikunitz/xz: a dictionary of 8 MiB, an end marker and no size in
+// the header.
 func lzmaEncoders() []encoder {
-	return []encoder{
-		{"xz/6", openLZMA(lzmaexact.Options{Format: lzmaexact.Alone, Preset: 6})},
-		{"ulikunitz/marker", func(w io.Writer) (io.WriteCloser, error) {
+	var s []encoder
+	for _, p := range xzPresets {
+		s = append(s, encoder{"xz/" + p.name, openLZMA(lzmaexact.Options{Format: lzmaexact.Alone, Preset: p.level, Extreme: p.extreme})})
+	}
+	for _, block := range squashfsBlocks {
+		s = append(s, encoder{fmt.Sprintf("mksquashfs/%dK", block>>10), func(w io.Writer) (io.WriteCloser, error) {
+			return &sizedLZMA{w: w, dict: uint32(block)}, nil
+		}})
+	}
+	return append(s, encoder{
+		"ulikunitz/marker", func(w io.Writer) (io.WriteCloser, error) {
 			// The writer takes single bytes from here on, hence the buffer.
 			b := bufio.NewWriterSize(w, bufferSize)
 			l, err := lzma.NewWriter(b)
@@ -126,8 +196,35 @@ func lzmaEncoders() []encoder {
 				return nil, err
 			}
 			return flushed{l, b}, nil
-		}},
+		},
+	})
+}
+
+// A sizedLZMA encodes a block as mksquashfs does with lzma: an end marker, and all the
+// same the size in the header. It gives up on what is no block.
+type sizedLZMA struct {
+	w     io.Writer
+	dict  uint32
+	block []byte
+}
+
+func (z *sizedLZMA) Write(p []byte) (int, error) {
+	if len(z.block)+len(p) > squashfsLargest {
+		return 0, errors.New("more than a block of squashfs")
 	}
+	z.block = append(z.block, p...)
+	return len(p), nil
+}
+
+func (z *sizedLZMA) Close() error {
+	w, err := lzmaexact.NewWriter(z.w, lzmaexact.Options{Format: lzmaexact.Alone, Preset: 5, Dict: z.dict, Size: int64(len(z.block))})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(z.block); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // lz4BlockEncoders are those of mksquashfs, and the level that people ask for.
@@ -150,9 +247,11 @@ func lzoBlockEncoders() []encoder {
 		name string
 		o    lzoexact.Options
 	}{
+		{"lzo1x_999/8+optimize", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 8, Optimize: true}}, // mksquashfs
 		{"lzo1x_999/8", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 8}},
 		{"lzo1x_1", lzoexact.Options{Method: lzoexact.LZO1X1}},
 		{"lzo1x_1_15", lzoexact.Options{Method: lzoexact.LZO1X115}},
+		{"lzo1x_999/9+optimize", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 9, Optimize: true}},
 		{"lzo1x_999/9", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 9}},
 	} {
 		s = append(s, encoder{c.name, func(w io.Writer) (io.WriteCloser, error) { return lzoexact.NewWriter(w, c.o) }})
