@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/ledger"
 )
@@ -184,11 +186,7 @@ func extCRC(alg string, b []byte) uint32 {
 
 func extNeed(t *testing.T, tools ...string) {
 	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	difftest.Tools(t, tools...)
 }
 
 func extRun(t *testing.T, tool string, args ...string) string {

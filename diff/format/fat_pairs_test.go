@@ -294,11 +294,7 @@ func piecesOfDirectory() []byte {
 
 // Two runs of the tools at two times: what differs is the volume's id and the times.
 func TestFATTools(t *testing.T) {
-	for _, name := range []string{"mkfs.fat", "mcopy", "mmd"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(name + " is not installed")
-		}
-	}
+	difftest.Tools(t, "mkfs.fat", "mcopy", "mmd")
 	run := func(epoch, name string, args ...string) {
 		c := exec.Command(name, args...)
 		c.Env = append(os.Environ(), "TZ=UTC", "SOURCE_DATE_EPOCH="+epoch, "MTOOLS_SKIP_CHECK=1")

@@ -183,8 +183,11 @@ func TestFATSizes(t *testing.T) {
 // Names that are there twice, or those of parts of the volume, stay apart.
 func TestFATNames(t *testing.T) {
 	f := difftest.FAT{Bits: 12, Clusters: 6, Files: []difftest.FATFile{
-		{Path: "A", Data: []byte("1")}, {Path: "A", Data: []byte("2")}, {Path: "boot sector", Data: []byte("3")},
-		{Path: "free clusters", Data: []byte("4")}, {Path: "FAT 1", Data: []byte("5")},
+		{Path: "A", Data: []byte("1")},
+		{Path: "A", Data: []byte("2")},
+		{Path: "boot sector", Data: []byte("3")},
+		{Path: "free clusters", Data: []byte("4")},
+		{Path: "FAT 1", Data: []byte("5")},
 	}}
 	seen := map[string]bool{}
 	for _, s := range diskLayout(t, "fat", f.Bytes()) {
@@ -227,9 +230,7 @@ func TestFATBootSectors(t *testing.T) {
 
 // Every byte of what mkfs.fat makes is claimed, but for what lies behind the volume.
 func TestFATClaims(t *testing.T) {
-	if _, err := exec.LookPath("mkfs.fat"); err != nil {
-		t.Skip("mkfs.fat is not installed")
-	}
+	difftest.Tools(t, "mkfs.fat")
 	for i, args := range []string{
 		"-F 12 -C 1440", "-F 12 -s 4 -f 1 -C 2883", "-F 12 -r 100 -R 3 -C 1440", "-F 16 -a -s 8 -C 17001", "-F 16 -S 2048 -s 2 -C 33001",
 		"-F 32 -C 34000", "-F 32 -s 1 -C 600", "-F 32 -R 64 -b 12 -C 34000", "-F 32 -S 4096 -s 1 -C 16384", "-F 12 --mbr=y -C 1440",

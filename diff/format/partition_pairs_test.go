@@ -149,9 +149,7 @@ func TestMBRWithoutSignature(t *testing.T) {
 
 // Two runs of sgdisk: an id for the disk and for each partition.
 func TestSgdisk(t *testing.T) {
-	if _, err := exec.LookPath("sgdisk"); err != nil {
-		t.Skip("sgdisk is not installed")
-	}
+	difftest.Tools(t, "sgdisk")
 	disk := func() []byte {
 		path := filepath.Join(t.TempDir(), "disk")
 		if err := os.WriteFile(path, make([]byte, 8<<20), 0o600); err != nil {

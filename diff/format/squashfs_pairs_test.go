@@ -263,7 +263,7 @@ func TestSquashfsMutatedPairs(t *testing.T) {
 // Two runs of mksquashfs over a tree in which nothing but times differs, one of them in
 // the text of a file.
 func TestSquashfsToolTimes(t *testing.T) {
-	tool(t, "mksquashfs")
+	difftest.Tools(t, "mksquashfs")
 	tree := squashTree(t, 300)
 	made := func(args string, at uint32) []byte {
 		image := filepath.Join(t.TempDir(), "image")

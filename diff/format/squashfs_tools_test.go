@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/assaylab/assay/diff"
 	"github.com/assaylab/assay/diff/format"
 	"github.com/assaylab/assay/diff/ledger"
@@ -90,7 +92,7 @@ func squashAttributes(t *testing.T, dir string) {
 // Images by mksquashfs with all that it can be told, and by gensquashfs, are laid
 // out to the last byte, and hold what they were made of.
 func TestSquashfsTools(t *testing.T) {
-	tool(t, "mksquashfs")
+	difftest.Tools(t, "mksquashfs")
 	small, large := squashTree(t, 50), squashTree(t, 5000)
 	squashAttributes(t, small)
 	for _, args := range []string{
@@ -128,7 +130,7 @@ func TestSquashfsTools(t *testing.T) {
 	})
 	for _, args := range []string{"", "-c xz -b 65536", "-c zstd -x", "-c gzip -x -o", "-c lzo -T", "-c lz4 -e", "-c gzip -e -x -T"} {
 		t.Run("gensquashfs "+args, func(t *testing.T) {
-			tool(t, "gensquashfs")
+			difftest.Tools(t, "gensquashfs")
 			image := filepath.Join(t.TempDir(), "image")
 			run(t, "", "", "gensquashfs", append([]string{"--pack-dir", small, "-q", image}, strings.Fields(args)...)...)
 			squashHolds(t, image, small, true)

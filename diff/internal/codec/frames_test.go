@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/assaylab/assay/diff/difftest"
 )
 
 // tails are what may follow the extent of a container.
@@ -241,9 +243,7 @@ func TestAgainstTools(t *testing.T) {
 	for codec, runs := range toolRuns {
 		for _, run := range runs {
 			t.Run(run, func(t *testing.T) {
-				if _, err := exec.LookPath(strings.Fields(run)[0]); err != nil {
-					t.Skip(strings.Fields(run)[0], "is not installed")
-				}
+				difftest.Tools(t, strings.Fields(run)[0])
 				for name, data := range contents {
 					if len(data) > 1<<20 && !slices.Contains(large, run) {
 						continue

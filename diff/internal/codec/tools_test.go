@@ -2,9 +2,10 @@ package codec
 
 import (
 	"bytes"
-	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/assaylab/assay/diff/difftest"
 )
 
 // What the tools write, the setting named for it makes again.
@@ -30,9 +31,7 @@ func TestSettingsAreTheTools(t *testing.T) {
 		{"xz --format=lzma -c", "lzma@1", "xz/6"},
 	} {
 		t.Run(c.run, func(t *testing.T) {
-			if _, err := exec.LookPath(strings.Fields(c.run)[0]); err != nil {
-				t.Skip(strings.Fields(c.run)[0], "is not installed")
-			}
+			difftest.Tools(t, strings.Fields(c.run)[0])
 			enc := toolOutput(t, c.run, data)
 			switch {
 			case strings.HasPrefix(c.codec, "deflate"):

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/assaylab/assay/diff/difftest"
 )
 
 var update = flag.Bool("update", false, "write testdata/golden.txt from what zlib and gzip write")
@@ -169,11 +171,7 @@ func original(t *testing.T, o Options, files []string) [][]byte {
 }
 
 func TestAgainstPrograms(t *testing.T) {
-	for _, name := range []string{"python3", "gzip"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(name + " is not installed")
-		}
-	}
+	difftest.Tools(t, "python3", "gzip")
 	dir := t.TempDir()
 	write := func(s sample) string {
 		name := filepath.Join(dir, s.name)

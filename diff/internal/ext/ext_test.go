@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/assaylab/assay/diff/internal/ext"
 )
 
@@ -145,11 +147,7 @@ func plant(t *testing.T, root string) {
 
 func need(t *testing.T, tools ...string) {
 	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	difftest.Tools(t, tools...)
 }
 
 func run(t *testing.T, tool string, args ...string) string {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/assaylab/assay/diff/internal/fat"
 )
 
@@ -32,11 +34,7 @@ func tool(t *testing.T, name string, args ...string) []byte {
 
 func need(t *testing.T, names ...string) {
 	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(name + " is not installed")
-		}
-	}
+	difftest.Tools(t, names...)
 }
 
 // A made is an image with what was put in.

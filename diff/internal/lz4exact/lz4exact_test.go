@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/pierrec/lz4/v4"
 )
 
@@ -185,11 +187,7 @@ func written(t *testing.T, all []sample) []string {
 
 func needPrograms(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"python3", "lz4"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(name + " is not installed")
-		}
-	}
+	difftest.Tools(t, "python3", "lz4")
 	if exec.Command("python3", "-c", "import ctypes; ctypes.CDLL('liblz4.so.1')").Run() != nil {
 		t.Skip("liblz4 is not installed")
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/mikelolasagasti/xz"
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -18,9 +20,7 @@ import (
 // needXZ skips unless that version line is installed: others may encode otherwise.
 func needXZ(t *testing.T) {
 	t.Helper()
-	if _, err := exec.LookPath("xz"); err != nil {
-		t.Skip("xz is not installed")
-	}
+	difftest.Tools(t, "xz")
 	out, err := exec.CommandContext(t.Context(), "xz", "--version").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -84,9 +84,7 @@ func common(a, b []byte) int {
 func image(t *testing.T, args ...string) []byte {
 	t.Helper()
 	needXZ(t)
-	if _, err := exec.LookPath("mksquashfs"); err != nil {
-		t.Skip("mksquashfs is not installed")
-	}
+	difftest.Tools(t, "mksquashfs")
 	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "image")
 	for _, name := range []string{"text", "code", "patches", "noise", "one"} {
 		if err := os.WriteFile(filepath.Join(dir, name), inputs()[name], 0o644); err != nil {

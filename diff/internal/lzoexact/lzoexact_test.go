@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/anchore/go-lzo"
 )
 
@@ -122,9 +124,7 @@ for name in sys.argv[4:]:
 `
 
 func TestAgainstLibrary(t *testing.T) {
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not installed")
-	}
+	difftest.Tools(t, "python3")
 	if exec.Command("python3", "-c", "import ctypes; ctypes.CDLL('liblzo2.so.2')").Run() != nil {
 		t.Skip("liblzo2 is not installed")
 	}
@@ -188,9 +188,7 @@ func TestAgainstLibrary(t *testing.T) {
 
 // The blocks of lzop are blocks of the library.
 func TestAgainstLzop(t *testing.T) {
-	if _, err := exec.LookPath("lzop"); err != nil {
-		t.Skip("lzop is not installed")
-	}
+	difftest.Tools(t, "lzop")
 	data := bytes.Join([][]byte{text(5, 300000), echo(300000), table(200000)}, nil)
 	name := filepath.Join(t.TempDir(), "data")
 	if err := os.WriteFile(name, data, 0o600); err != nil {

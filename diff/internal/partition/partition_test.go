@@ -282,11 +282,7 @@ func tool(t *testing.T, script, name string, args ...string) []byte {
 
 // Partitions are where sfdisk says they are, whoever made the table.
 func TestTools(t *testing.T) {
-	for _, name := range []string{"sfdisk", "sgdisk"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(name + " is not installed")
-		}
-	}
+	difftest.Tools(t, "sfdisk", "sgdisk")
 	for _, c := range []struct {
 		what, script string
 		args         []string // of sgdisk, where it makes the table
@@ -361,9 +357,7 @@ func TestTools(t *testing.T) {
 
 // fdisk makes tables in blocks of 4096 bytes.
 func TestLargeBlocks(t *testing.T) {
-	if _, err := exec.LookPath("fdisk"); err != nil {
-		t.Skip("fdisk is not installed")
-	}
+	difftest.Tools(t, "fdisk")
 	path := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(path, make([]byte, 32<<20), 0o600); err != nil {
 		t.Fatal(err)

@@ -13,17 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/assaylab/assay/diff/difftest"
+
 	"github.com/assaylab/assay/diff/internal/codec"
 	"github.com/assaylab/assay/diff/internal/squashfs"
 )
 
 // The tree and all contents are those that unsquashfs finds.
 func TestUnsquashfs(t *testing.T) {
-	for _, name := range []string{"mksquashfs", "unsquashfs"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(name + " is not installed")
-		}
-	}
+	difftest.Tools(t, "mksquashfs", "unsquashfs")
 	dir := filepath.Join(t.TempDir(), "tree")
 	plant(t, dir)
 	for _, c := range []string{
@@ -32,9 +30,7 @@ func TestUnsquashfs(t *testing.T) {
 	} {
 		t.Run(c, func(t *testing.T) {
 			args := strings.Fields(c)
-			if _, err := exec.LookPath(args[0]); err != nil {
-				t.Skip(args[0] + " is not installed")
-			}
+			difftest.Tools(t, args[0])
 			image := filepath.Join(t.TempDir(), "image")
 			if args[0] == "mksquashfs" {
 				args = append([]string{dir, image, "-quiet", "-no-progress"}, args[1:]...)
