@@ -151,6 +151,7 @@ type stratum struct {
 	entries  []ledger.Entry
 
 	place     *ledger.Place // the layout that gave the stream, where it lays it out too
+	shifted   bool          // see here
 	gathering *gathering    // the stream that this is, in pieces
 	into      *gathering    // the stream that this is a piece of
 	piece     int
@@ -193,7 +194,10 @@ type here struct {
 	same   string // the path under which the section is listed if it is identical
 	depth  int
 	place  *ledger.Place // the layout around r, and those around it
-	limit  string        // a limit that kept the layer closed
+	// shifted says that parts of the layout have other lengths, so that what measures
+	// them is looked at even where it is the same.
+	shifted bool
+	limit   string // a limit that kept the layer closed
 }
 
 func (w *walker) stratum(k int) error {
@@ -207,7 +211,7 @@ func (w *walker) stratum(k int) error {
 		w.whole()
 		return nil
 	}
-	err := w.pair(here{r: &w.s.ref.root, d: &w.s.dep.root, path: w.s.path, same: w.s.path, depth: w.s.depth, place: w.s.place})
+	err := w.pair(here{r: &w.s.ref.root, d: &w.s.dep.root, path: w.s.path, same: w.s.path, depth: w.s.depth, place: w.s.place, shifted: w.s.shifted})
 	if err != nil {
 		return err
 	}
@@ -233,7 +237,13 @@ func (w *walker) pair(h here) error {
 		if err != nil {
 			return err
 		}
-		if same && !w.follows(h) {
+		stale := false
+		if same {
+			if stale, err = w.follows(h); err != nil {
+				return err
+			}
+		}
+		if same && !stale {
 			h.path = h.same
 			w.copy(h.r.Range(), h.d.Off, h)
 			return nil
@@ -265,6 +275,7 @@ func (w *walker) pair(h here) error {
 			if h.r.Format != "" {
 				h.place = &ledger.Place{Format: h.r.Format, At: h.r.Range(), In: h.place}
 				h.depth++
+				h.shifted = !sameShape(rk, dk)
 				if err := w.gather(h); err != nil {
 					return err
 				}
@@ -275,31 +286,57 @@ func (w *walker) pair(h here) error {
 	return w.leaf(h)
 }
 
-// maxFollowed bounds the identical sections searched for checksums, in bytes.
-const maxFollowed = 64 << 10
-
-// follows says whether an identical section holds a checksum over bytes outside
-// it. Those differ, or the section would not be looked at by itself; so the
-// checksum has to be proved, or stands there stale.
-func (w *walker) follows(h here) bool {
-	return h.r.Len <= maxFollowed && h.place != nil && h.r.Codec == "" && follower(h.r, h.rp, h.r.Range())
+// follows says whether an identical section holds a checksum over bytes outside it
+// that differ, or a number that measures what lies outside it where lengths differ. It
+// has to be proved, or stands there stale.
+func (w *walker) follows(h here) (bool, error) {
+	if h.place == nil || h.r.Codec != "" {
+		return false, nil
+	}
+	return w.follower(h, h.r, h.rp)
 }
 
-func follower(s, parent *Section, in ledger.Range) bool {
-	if sp := s.Spec; sp != nil && sp.Op == ledger.OpSum {
+func (w *walker) follower(h here, s, parent *Section) (bool, error) {
+	if sp := s.Spec; sp != nil && (sp.Op == ledger.OpSum || sp.Op == ledger.OpNumber && h.shifted) {
 		for _, o := range sp.Over {
-			if !in.Contains(o.Range) {
-				return true
+			switch {
+			case o.Lit != "" || !o.Outer && h.r.Range().Contains(o.Range):
+				continue
+			case sp.Op == ledger.OpNumber || o.Inner:
+				return true, nil
+			}
+			ahead := o.Range
+			ahead.Off += h.d.Off - h.r.Off
+			if ahead.Off < 0 || ahead.End() > w.s.dep.size {
+				return true, nil
+			}
+			if same, err := w.al.equal(o.Range, ahead); err != nil || !same {
+				return true, err
 			}
 		}
 	}
 	ks := kids(s, parent)
 	for i := range ks {
-		if follower(&ks[i], s, in) {
-			return true
+		if found, err := w.follower(h, &ks[i], s); found || err != nil {
+			return found, err
 		}
 	}
-	return false
+	return false, nil
+}
+
+// sameShape says whether two layouts have parts of the same lengths, so that no number
+// that measures them can have changed.
+func sameShape(rk, dk []Section) bool {
+	if len(rk) != len(dk) {
+		return false
+	}
+	for i := range rk {
+		r, d := &rk[i], &dk[i]
+		if r.Len != d.Len || !sameShape(r.Children, d.Children) {
+			return false
+		}
+	}
+	return true
 }
 
 // openBoth lays out both sections, and notes what kept one closed.

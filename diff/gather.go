@@ -231,7 +231,7 @@ func (w *walker) gather(h here) error {
 		}
 		if same, err := w.sameParts(&h, r, d); err != nil {
 			return err
-		} else if same {
+		} else if same && !(h.shifted && measures(r.Layout)) {
 			continue
 		}
 		if err := w.gatherUp(h, r, d); err != nil {
@@ -239,6 +239,18 @@ func (w *walker) gather(h here) error {
 		}
 	}
 	return nil
+}
+
+// measures says whether fields of a derived stream measure the stream in which its
+// layout stands.
+func measures(ss []Section) bool {
+	for i := range ss {
+		s := &ss[i]
+		if s.Spec != nil && slices.ContainsFunc(s.Spec.Over, func(o ledger.Span) bool { return o.Outer }) || measures(s.Expand(nil)) {
+			return true
+		}
+	}
+	return false
 }
 
 // pairUp notes which parts of two layouts the walk will pair by name.
@@ -433,7 +445,7 @@ func (w *walker) gatherUp(h here, r, d *gathered) error {
 	}
 	s.ref.root, s.dep.root = derivedRoot(rp.size, r.Layout, r.Open), derivedRoot(dp.size, d.Layout, d.Open)
 	if r.Layout != nil {
-		s.place = &ledger.Place{Derived: true}
+		s.place, s.shifted = &ledger.Place{Derived: true}, h.shifted
 	}
 	w.of(h, &s.stream)
 	w.strata = append(w.strata, s)

@@ -197,6 +197,29 @@ func kids(s, parent *Section) []Section {
 type placeTable struct {
 	root    Section
 	streams map[*Stream]*gathered
+	recent  [8]expanded // what was made last of Fields; the oldest at next
+	next    int
+}
+
+type expanded struct {
+	of *Section
+	ks []Section
+}
+
+// kids is as kids, and remembers what Fields made: places are asked for in order.
+func (t *placeTable) kids(s, parent *Section) []Section {
+	if s.Fields == nil {
+		return kids(s, parent)
+	}
+	for i := range t.recent {
+		if t.recent[i].of == s {
+			return t.recent[i].ks
+		}
+	}
+	ks := kids(s, parent)
+	t.recent[t.next] = expanded{s, ks}
+	t.next = (t.next + 1) % len(t.recent)
+	return ks
 }
 
 // Places returns the kernel's source of places: it parses extents of the
@@ -223,20 +246,20 @@ func places(formats []*Format, limits Limits) func(context.Context, string, ledg
 
 // Field implements ledger.PlaceTable.
 func (t *placeTable) Field(at ledger.Range, name string) (*ledger.Spec, bool) {
-	return field(&t.root, nil, at, name)
+	return t.field(&t.root, nil, at, name)
 }
 
-func field(s, parent *Section, at ledger.Range, name string) (*ledger.Spec, bool) {
+func (t *placeTable) field(s, parent *Section, at ledger.Range, name string) (*ledger.Spec, bool) {
 	if s.Spec != nil && s.Range() == at && s.Name == name {
 		return s.Spec, true
 	}
-	ks := kids(s, parent)
+	ks := t.kids(s, parent)
 	i := sort.Search(len(ks), func(i int) bool { return ks[i].End() >= at.Off })
 	for ; i < len(ks) && ks[i].Off <= at.Off; i++ {
 		if !ks[i].Range().Contains(at) {
 			continue
 		}
-		if sp, ok := field(&ks[i], s, at, name); ok {
+		if sp, ok := t.field(&ks[i], s, at, name); ok {
 			return sp, true
 		}
 	}

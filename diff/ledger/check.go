@@ -740,7 +740,7 @@ func (c *checker) prove(k int) error {
 			return err
 		}
 		same := false
-		if e.Op == OpSum && e.Place != nil {
+		if (e.Op == OpSum || e.Op == OpNumber) && e.Place != nil {
 			var err error
 			if same, err = c.unchanged(p, e); err != nil {
 				return err
@@ -766,7 +766,7 @@ func (c *checker) prove(k int) error {
 	return nil
 }
 
-// unchanged says whether a checksum holds the bytes of the reference. It is
+// unchanged says whether a checksum or number holds the bytes of the reference. It is
 // identical then, whether or not its proof holds, unless it was right and no
 // longer is.
 func (c *checker) unchanged(p *pair, e *Entry) (bool, error) {
@@ -783,8 +783,8 @@ func (c *checker) unchanged(p *pair, e *Entry) (bool, error) {
 	return bytes.Equal(a, b), nil
 }
 
-// stale is the refusal of a checksum that holds on the reference alone.
-const stale refusal = "the checksum does not fit the bytes it covers"
+// stale is the refusal of a checksum or number that holds on the reference alone.
+const stale refusal = "it stands as in the reference and no longer fits the bytes it is about"
 
 // A refusal says why a proof does not hold.
 type refusal string
@@ -857,6 +857,9 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 			return 0, refuse("the formula does not give the reference's number")
 		}
 		if !sameNumber(e.Spec.Enc, old, dep, now) {
+			if bytes.Equal(old, dep) {
+				return 0, stale
+			}
 			return 0, refuse("the number that belongs here is %d", now)
 		}
 		return caseBits(e.Spec.Enc, old, dep), nil
