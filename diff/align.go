@@ -34,6 +34,7 @@ type aligner struct {
 	ctx      context.Context
 	ref, dep io.ReaderAt
 	a, b     []byte
+	near     [2]nearby                // of ref and dep
 	known    map[int64][]ledger.Range // by how far the reference is ahead: deployed ranges found the same
 }
 
@@ -139,10 +140,39 @@ func (al *aligner) read(a, b []byte, r, d int64) error {
 	if err := al.ctx.Err(); err != nil {
 		return err
 	}
-	if err := readFull(al.ref, a, r); err != nil {
+	if err := al.near[0].read(al.ref, a, r); err != nil {
 		return err
 	}
-	return readFull(al.dep, b, d)
+	return al.near[1].read(al.dep, b, d)
+}
+
+// nearby is what was read last around a field: the fields of a table are many, small,
+// and asked for in order.
+type nearby struct {
+	at  int64
+	buf []byte
+}
+
+const nearbySize = 16 << 10
+
+func (n *nearby) read(r io.ReaderAt, b []byte, off int64) error {
+	if len(b) > 256 {
+		return readFull(r, b, off)
+	}
+	if off < n.at || off+int64(len(b)) > n.at+int64(len(n.buf)) {
+		n.buf = slices.Grow(n.buf[:0], nearbySize)[:nearbySize]
+		m, err := r.ReadAt(n.buf, off)
+		n.at, n.buf = off, n.buf[:max(m, 0)]
+		if len(b) > m {
+			n.buf = n.buf[:0]
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+	copy(b, n.buf[off-n.at:])
+	return nil
 }
 
 func readFull(r io.ReaderAt, b []byte, off int64) error {

@@ -3,6 +3,7 @@ package diff
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -14,6 +15,13 @@ import (
 // which time it occurs), keeping the order of both: of the pairs that names
 // give, the longest rising chain.
 func pairByName(rk, dk []Section) [][2]int {
+	if slices.EqualFunc(rk, dk, func(r, d Section) bool { return r.Name == d.Name }) {
+		out := make([][2]int, len(rk)) // most often
+		for i := range out {
+			out[i] = [2]int{i, i}
+		}
+		return out
+	}
 	type key struct {
 		name string
 		n    int

@@ -25,9 +25,13 @@ func (w *squashLayout) files(out []diff.Section) ([]diff.Section, error) {
 		}
 		s := diff.Section{Name: n.Name, Role: diff.RoleMember}
 		pieces := 0
+		var spent error
 		w.Blocks(&f, func(k int64, b squashfs.DataBlock) bool {
 			if b.Len == 0 {
 				return true
+			}
+			if spent = w.budget.Node(1); spent != nil {
+				return false
 			}
 			c := diff.Section{Name: fmt.Sprintf("block[%d]", k), Role: diff.RolePayload, Off: b.Off, Len: b.Len}
 			if !b.Stored {
@@ -42,6 +46,9 @@ func (w *squashLayout) files(out []diff.Section) ([]diff.Section, error) {
 			pieces++
 			return true
 		})
+		if spent != nil {
+			return nil, spent
+		}
 		if of == nil && len(s.Children) == 1 && f.Count == 1 {
 			s.Children[0].Name = "content"
 		}
@@ -50,7 +57,7 @@ func (w *squashLayout) files(out []diff.Section) ([]diff.Section, error) {
 		if of != nil && n.OwnsTail {
 			w.tails[i] = &diff.Part{Of: of, N: pieces}
 		}
-		if err := w.budget.Node(1 + int64(len(s.Children))); err != nil {
+		if err := w.budget.Node(1); err != nil {
 			return nil, err
 		}
 		out = append(out, s)

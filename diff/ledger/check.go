@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 )
 
 // An Image is one side of a comparison as it was received.
@@ -99,7 +100,7 @@ func (l *Ledger) Check(ctx context.Context, ref, dep Image, t Tools) error {
 
 // replay checks, and hands the proven streams to then.
 func (l *Ledger) replay(ctx context.Context, ref, dep Image, t Tools, then func(*checker) error) error {
-	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}}
+	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}, newUUID: map[[16]byte][16]byte{}, derived: map[[3]int64]*Derivation{}}
 	defer c.close()
 	if err := c.open(ref, dep); err != nil {
 		return err
@@ -178,10 +179,12 @@ type checker struct {
 	tools Tools
 	pairs []pair
 
-	images [2]*steady
+	images  [2]*steady
+	derived map[[3]int64]*Derivation // by pair, the pair it comes of, and the offset there
 
 	paid     map[paidKey]uint64
 	paidUUID map[[16]byte][16]byte
+	newUUID  map[[16]byte][16]byte // the old of each new
 
 	sumBytes int64    // what sums may yet read
 	tables   []parsed // used last comes first
@@ -548,26 +551,26 @@ func (c *checker) derivation(k, of int, off int64, depth int) (*Derivation, bool
 	if k <= of || depth > maxNested {
 		return nil, false
 	}
+	key := [3]int64{int64(k), int64(of), off}
+	if d := c.derived[key]; d != nil {
+		return d, true
+	}
 	d := &Derivation{Codec: c.l.Streams[k-1].Codec, Zeros: c.l.Streams[k-1].Zeros}
-	var last *Derivation
-	lastOf := -1
 	for _, i := range c.pairs[k].pieces {
 		e := &c.l.Entries[i]
 		piece := Piece{At: e.Ref}
 		if e.Stream == of {
 			piece.At.Off -= off
 		} else {
-			if e.Stream != lastOf {
-				var ok bool
-				if last, ok = c.derivation(e.Stream, of, off, depth+1); !ok {
-					return nil, false
-				}
-				lastOf = e.Stream
+			var ok bool
+			if piece.From, ok = c.derivation(e.Stream, of, off, depth+1); !ok {
+				return nil, false
 			}
-			piece.From, piece.Whole = last, e.Ref == Range{0, c.pairs[e.Stream].refLen}
+			piece.Whole = e.Ref == Range{0, c.pairs[e.Stream].refLen}
 		}
 		d.Pieces = append(d.Pieces, piece)
 	}
+	c.derived[key] = d
 	return d, true
 }
 
@@ -645,7 +648,9 @@ func (c *checker) price(codec Codec, j int) error {
 			*side.setting = ""
 		}
 	}
-	s.Reproduced = s.DepSetting != ""
+	// What decodes one need not decode the other: a container of another kind is not
+	// the same encoding with more effort.
+	s.Reproduced = s.DepSetting != "" && (s.RefSetting == s.DepSetting || container(s.RefSetting, s.DepSetting))
 	switch {
 	case s.Reproduced && s.RefSetting == s.DepSetting:
 	case s.Reproduced:
@@ -657,6 +662,14 @@ func (c *checker) price(codec Codec, j int) error {
 	}
 	c.l.FreeBits += s.Bits
 	return nil
+}
+
+// container says whether two settings differ in effort alone. A setting whose name has
+// a semicolon asks of a decoder what stands behind it; ref may be empty, that is unknown.
+func container(ref, dep string) bool {
+	_, r, _ := strings.Cut(ref, ";")
+	_, d, _ := strings.Cut(dep, ";")
+	return r == d
 }
 
 var errDiffers = errors.New("encoding differs")
@@ -847,6 +860,9 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		} else if !ok {
 			c.paidUUID[a] = b
 		}
+		if err := c.freshID(p, e.Spec.Enc, a, b); err != nil {
+			return 0, err
+		}
 		return 8 * int64(binaryIDs[e.Spec.Enc]), nil
 	case OpNumber:
 		was, now, err := c.measure(k, e.Spec)
@@ -867,6 +883,51 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		return caseBits(e.Spec.Enc, old, dep), c.sum(k, e, old, dep)
 	}
 	return 0, refuse("unknown operation")
+}
+
+// freshID refuses a new id that is another's: an id is a name, and what goes by it would
+// find something else. It must have come about from this old one alone, and stand
+// nowhere in the reference, as far as that can be told: 4 bytes stand anywhere by chance,
+// so they are held against the other ids alone.
+func (c *checker) freshID(p *pair, enc Enc, old, now [16]byte) error {
+	if old == now {
+		return nil
+	}
+	if from, ok := c.newUUID[now]; ok && from != old {
+		return refuse("two ids became one")
+	}
+	c.newUUID[now] = old
+	if _, ok := c.paidUUID[now]; ok {
+		return refuse("the id of something else in the reference")
+	}
+	if enc == "id32" {
+		return nil
+	}
+	return c.absent(p, now[:])
+}
+
+// absent refuses bytes that stand in the reference of p.
+func (c *checker) absent(p *pair, b []byte) error {
+	if c.sumBytes -= p.refLen; c.sumBytes < 0 {
+		return refuse("too many ids in too many bytes")
+	}
+	for off := int64(0); off < p.refLen; {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		n := min(int64(len(c.buf[0])), p.refLen-off)
+		if err := readFull(p.ref, c.buf[0][:n], off); err != nil {
+			return err
+		}
+		if bytes.Contains(c.buf[0][:n], b) {
+			return refuse("the id of something else in the reference")
+		}
+		if off+n == p.refLen {
+			break
+		}
+		off += max(n-int64(len(b))+1, 1)
+	}
+	return nil
 }
 
 // payTime charges for a new value once: the reference's old value, wherever it

@@ -57,7 +57,8 @@
 //     spelled otherwise, or as the date or the clock of that moment. There are
 //     no windows: a narrower choice could only come from the proposer. The times of
 //     FAT are 32 bits, their dates 16, their hundredths 8.
-//   - A UUID costs 128 bits and an id of four bytes 32, once like a time.
+//   - A UUID costs 128 bits and an id of four bytes 32, once like a time. A new one that
+//     is another's in the reference is refused: an id is a name.
 //   - Hexadecimal digits with letters, where the reference's have none, cost one
 //     bit for their case.
 //   - A number or a sum takes its ranges from the reference and maps them
@@ -100,7 +101,7 @@
 //
 // The encoding itself is free if one encoder setting reproduces both carriers bit for
 // bit, or if they are the same bytes; it costs log2 C if another setting made the
-// deployed one, and otherwise eight bits a byte: compressed data has many spellings,
+// deployed one that asks no more of a decoder, and otherwise eight bits a byte: compressed data has many spellings,
 // and what cannot be made again may hide anything.
 //
 // Where the layout lays the derived stream out too, its fields are places like any

@@ -51,7 +51,9 @@
 // exact bytes of every setting. It is raised when any of these changes, a new Go
 // release included: the encoders of the setting group "go-flate" are those of
 // the standard library the program was built with. A test holds the digest of
-// what every setting writes and fails when one moves. A binary built with
+// what every setting writes and fails when one moves. A semicolon in a setting's
+// name precedes what it asks of a decoder, as a dictionary or a check; settings that
+// say the same there differ in effort alone. A binary built with
 // another encoder nevertheless cannot call wrong bytes right: a setting counts
 // only if encoding with it again reproduces the bytes, so the worst an alien
 // encoder does is to reproduce nothing.

@@ -30,6 +30,11 @@ type encoder struct {
 	open func(io.Writer) (io.WriteCloser, error)
 }
 
+// asking names a setting that asks something of its own of a decoder: a dictionary, a
+// check, a filter. What stands behind the semicolon is compared where one setting made
+// the reference and another the deployed image: only effort may differ.
+func asking(name string) string { return name + ";" + name }
+
 func names(encoders []encoder) []string {
 	var s []string
 	for _, e := range encoders {
@@ -92,31 +97,31 @@ func xzEncoders() []encoder {
 		check lzmaexact.Check
 	}{{"xz", lzmaexact.CRC64}, {"xz/crc32", lzmaexact.CRC32}} {
 		for _, p := range xzPresets {
-			s = append(s, encoder{c.name + "/" + p.name, openLZMA(lzmaexact.Options{
+			s = append(s, encoder{asking(c.name + "/" + p.name), openLZMA(lzmaexact.Options{
 				Format: lzmaexact.XZ, Check: c.check, Preset: p.level, Extreme: p.extreme,
 			})})
 		}
 	}
-	s = append(s, encoder{"xz/6/threads", openLZMA(lzmaexact.Options{Format: lzmaexact.XZThreaded, Check: lzmaexact.CRC64, Preset: 6})})
+	s = append(s, encoder{asking("xz/6/threads"), openLZMA(lzmaexact.Options{Format: lzmaexact.XZThreaded, Check: lzmaexact.CRC64, Preset: 6})})
 	for _, f := range xzFilters {
 		o := lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC32, Preset: 6, Dict: 32 << 20, BCJ: f.bcj}
-		s = append(s, encoder{"linux/32M" + f.name, openLZMA(o)})
+		s = append(s, encoder{asking("linux/32M" + f.name), openLZMA(o)})
 	}
-	s = append(s, encoder{"linux/1M", openLZMA(lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC32, Preset: 6, Dict: 1 << 20})})
+	s = append(s, encoder{asking("linux/1M"), openLZMA(lzmaexact.Options{Format: lzmaexact.XZ, Check: lzmaexact.CRC32, Preset: 6, Dict: 1 << 20})})
 	for _, f := range xzFilters {
 		for _, block := range squashfsBlocks {
 			if f.bcj != lzmaexact.NoBCJ && block == squashfsMetadata {
 				continue
 			}
 			o := lzmaexact.Options{Format: lzmaexact.XZBuffer, Check: lzmaexact.CRC32, Preset: 6, Dict: uint32(block), BCJ: f.bcj}
-			s = append(s, encoder{fmt.Sprintf("mksquashfs/%dK%s", block>>10, f.name), openLZMA(o)})
+			s = append(s, encoder{asking(fmt.Sprintf("mksquashfs/%dK%s", block>>10, f.name)), openLZMA(o)})
 		}
 	}
 	for _, c := range []struct {
 		name  string
 		check byte
 	}{{"crc64", xz.CRC64}, {"crc32", xz.CRC32}, {"sha256", xz.SHA256}} {
-		s = append(s, encoder{"ulikunitz/" + c.name, func(w io.Writer) (io.WriteCloser, error) {
+		s = append(s, encoder{asking("ulikunitz/" + c.name), func(w io.Writer) (io.WriteCloser, error) {
 			return xz.WriterConfig{CheckSum: c.check}.NewWriter(w)
 		}})
 	}
@@ -180,15 +185,15 @@ func (z *boundedLZMA) Write(p []byte) (int, error) {
 func lzmaEncoders() []encoder {
 	var s []encoder
 	for _, p := range xzPresets {
-		s = append(s, encoder{"xz/" + p.name, openLZMA(lzmaexact.Options{Format: lzmaexact.Alone, Preset: p.level, Extreme: p.extreme})})
+		s = append(s, encoder{asking("xz/" + p.name), openLZMA(lzmaexact.Options{Format: lzmaexact.Alone, Preset: p.level, Extreme: p.extreme})})
 	}
 	for _, block := range squashfsBlocks {
-		s = append(s, encoder{fmt.Sprintf("mksquashfs/%dK", block>>10), func(w io.Writer) (io.WriteCloser, error) {
+		s = append(s, encoder{asking(fmt.Sprintf("mksquashfs/%dK", block>>10)), func(w io.Writer) (io.WriteCloser, error) {
 			return &sizedLZMA{w: w, dict: uint32(block)}, nil
 		}})
 	}
 	return append(s, encoder{
-		"ulikunitz/marker", func(w io.Writer) (io.WriteCloser, error) {
+		asking("ulikunitz/marker"), func(w io.Writer) (io.WriteCloser, error) {
 			// The writer takes single bytes from here on, hence the buffer.
 			b := bufio.NewWriterSize(w, bufferSize)
 			l, err := lzma.NewWriter(b)
@@ -409,7 +414,7 @@ func (z *zlibWriter) Close() error {
 func zstdEncoders() []encoder {
 	var s []encoder
 	for _, level := range []zstd.EncoderLevel{zstd.SpeedDefault, zstd.SpeedFastest, zstd.SpeedBetterCompression, zstd.SpeedBestCompression} {
-		s = append(s, encoder{"klauspost/" + level.String(), func(w io.Writer) (io.WriteCloser, error) {
+		s = append(s, encoder{asking("klauspost/" + level.String()), func(w io.Writer) (io.WriteCloser, error) {
 			return zstd.NewWriter(w, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
 		}})
 	}
@@ -421,17 +426,17 @@ func zstdEncoders() []encoder {
 func lz4Encoders() []encoder {
 	var s []encoder
 	for _, level := range []int{1, 9, 12} {
-		s = append(s, encoder{fmt.Sprintf("lz4/%d", level), openLZ4(lz4exact.Options{Format: lz4exact.Frame, Level: level})})
+		s = append(s, encoder{fmt.Sprintf("lz4/%d;frame", level), openLZ4(lz4exact.Options{Format: lz4exact.Frame, Level: level})})
 	}
 	for _, level := range []int{9, 1, 12} {
-		s = append(s, encoder{fmt.Sprintf("lz4/%d/legacy", level), openLZ4(lz4exact.Options{Format: lz4exact.Legacy, Level: level})})
+		s = append(s, encoder{fmt.Sprintf("lz4/%d;legacy", level), openLZ4(lz4exact.Options{Format: lz4exact.Legacy, Level: level})})
 	}
 	for _, c := range []struct {
 		name    string
 		options []lz4.Option
 	}{
-		{"pierrec", nil},
-		{"pierrec/9", []lz4.Option{lz4.CompressionLevelOption(lz4.Level9)}},
+		{"pierrec;pierrec", nil},
+		{"pierrec/9;pierrec", []lz4.Option{lz4.CompressionLevelOption(lz4.Level9)}},
 	} {
 		s = append(s, encoder{c.name, func(w io.Writer) (io.WriteCloser, error) {
 			z := lz4.NewWriter(w)

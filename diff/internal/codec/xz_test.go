@@ -350,7 +350,7 @@ func TestXZDictionary(t *testing.T) {
 
 // A few KiB of chunks can decode to GiB; the walk counts without decoding.
 func TestXZBomb(t *testing.T) {
-	chunk := encoded(t, "xz@1", "ulikunitz/crc32", make([]byte, 2<<20))
+	chunk := encoded(t, "xz@1", "ulikunitz/crc32;ulikunitz/crc32", make([]byte, 2<<20))
 	x, err := walkXZBytes(t, chunk)
 	if err != nil {
 		t.Fatal(err)

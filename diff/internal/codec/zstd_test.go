@@ -88,7 +88,7 @@ func TestZstdWindow(t *testing.T) {
 	}
 	// Matches as far as the frame goes, through a header that was made modest.
 	far := append(noise(20_000), noise(20_000)...)
-	enc := encoded(t, "zstd@1", "klauspost/best", far)
+	enc := encoded(t, "zstd@1", "klauspost/best;klauspost/best", far)
 	if len(enc) > 25_000 || !bytes.Equal(decoded(t, "zstd@1", enc), far) {
 		t.Errorf("%d bytes do not decode to what they were", len(enc))
 	}
