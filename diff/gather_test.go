@@ -123,6 +123,7 @@ type toyImage struct {
 	g      string
 	time   uint32
 	lie    uint32 // added to the offset in the table
+	stale  uint32 // added to the size of the tails there
 }
 
 func (t toyImage) bytes() []byte {
@@ -142,7 +143,7 @@ func (t toyImage) bytes() []byte {
 	add('F', tails)
 	table := binary.LittleEndian.AppendUint32(nil, uint32(first)*2+1+t.lie)
 	table = binary.LittleEndian.AppendUint32(table, t.time)
-	table = binary.LittleEndian.AppendUint32(table, uint32(len(tails)))
+	table = binary.LittleEndian.AppendUint32(table, uint32(len(tails))+t.stale)
 	add('T', inverted(table))
 	return b
 }
@@ -193,6 +194,9 @@ func TestGather(t *testing.T) {
 		{"a byte of the other tail", func(x *toyImage) { x.g = "another fiLe" }, false, 8, "tails>g"},
 		{"an offset", func(x *toyImage) { x.lie = 2 }, false, 8 * 4, "table>start"},
 		{"a longer file, and the number that says so", func(x *toyImage) { x.g += "!" }, false, 8, "record F tails>g"},
+		// A number that stands as it was, and no longer fits: 256 less one is the least that
+		// wraps a byte of it.
+		{"a longer file, and the number of old", func(x *toyImage) { x.g += "!"; x.stale = 1<<32 - 1 }, false, 0, "record F table>tails size tails>g"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dep := sampleToy()

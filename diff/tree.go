@@ -197,8 +197,7 @@ func kids(s, parent *Section) []Section {
 type placeTable struct {
 	root    Section
 	streams map[*Stream]*gathered
-	recent  [8]expanded // what was made last of Fields; the oldest at next
-	next    int
+	recent  [8]expanded // what was made of Fields, used last first
 }
 
 type expanded struct {
@@ -211,15 +210,17 @@ func (t *placeTable) kids(s, parent *Section) []Section {
 	if s.Fields == nil {
 		return kids(s, parent)
 	}
-	for i := range t.recent {
-		if t.recent[i].of == s {
-			return t.recent[i].ks
-		}
+	i := slices.IndexFunc(t.recent[:], func(x expanded) bool { return x.of == s })
+	x := expanded{of: s}
+	if i < 0 {
+		i = len(t.recent) - 1
+		x.ks = kids(s, parent)
+	} else {
+		x.ks = t.recent[i].ks
 	}
-	ks := kids(s, parent)
-	t.recent[t.next] = expanded{s, ks}
-	t.next = (t.next + 1) % len(t.recent)
-	return ks
+	copy(t.recent[1:i+1], t.recent[:i])
+	t.recent[0] = x
+	return x.ks
 }
 
 // Places returns the kernel's source of places: it parses extents of the

@@ -1,9 +1,11 @@
 package ledger_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"slices"
 	"testing"
 
@@ -325,5 +327,88 @@ func TestNarrowValues(t *testing.T) {
 				t.Errorf("clean %v, %d bits, want %d", clean(l), l.FreeBits, c.bits)
 			}
 		})
+	}
+}
+
+// An id is a name: a new one that is another's is refused, and so are two that become one.
+func TestIDsStayNames(t *testing.T) {
+	a, b, c := bytes.Repeat([]byte{0xa1}, 16), bytes.Repeat([]byte{0xb2}, 16), bytes.Repeat([]byte{0xc3}, 16)
+	table := hdrTable{
+		{"first", Range{0, 16}, Spec{Op: OpUUID, Enc: "raw"}},
+		{"second", Range{16, 16}, Spec{Op: OpUUID, Enc: "raw"}},
+	}
+	for _, x := range []struct {
+		name string
+		dep  []byte
+		bits int64 // -1: not explained
+	}{
+		{"another", slices.Concat(c, b), 128},
+		{"exchanged", slices.Concat(b, a), -1},
+		{"that of the other", slices.Concat(b, b), -1},
+		{"that of the other, which has a new one", slices.Concat(b, c), -1},
+		{"one for both", slices.Concat(c, c), -1},
+	} {
+		ref := slices.Concat(a, b)
+		entries := anchored(32, table)
+		for i := range entries {
+			if at := entries[i].Dep; bytes.Equal(ref[at.Off:at.End()], x.dep[at.Off:at.End()]) {
+				entries[i] = Entry{Op: OpCopy, Dep: at, Ref: at}
+			}
+		}
+		l := &Ledger{Entries: entries}
+		if err := l.Check(t.Context(), img(ref), img(x.dep), placed(table)); err != nil {
+			t.Fatal(err)
+		}
+		if clean(l) != (x.bits >= 0) || x.bits >= 0 && l.FreeBits != x.bits {
+			t.Errorf("%s: clean %v, %d bits", x.name, clean(l), l.FreeBits)
+		}
+	}
+}
+
+// marked is a codec whose encoders write their number first. The first two ask the same
+// of a decoder, the third something else.
+type marked struct{}
+
+func (marked) Name() string       { return "marked@1" }
+func (marked) Settings() []string { return []string{"1;x", "2;x", "3;y"} }
+func (marked) Decode(_ context.Context, w io.Writer, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err == nil && len(b) > 0 {
+		_, err = w.Write(b[1:])
+	}
+	return err
+}
+
+func (marked) Encode(_ context.Context, setting string, w io.Writer, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err == nil {
+		_, err = w.Write(append([]byte{setting[0]}, b...))
+	}
+	return err
+}
+
+func TestOtherContainers(t *testing.T) {
+	tool := tools()
+	tool.Codecs = func(string) Codec { return marked{} }
+	for _, x := range []struct {
+		ref, dep   string
+		reproduced bool
+		bits       int64
+	}{
+		{"1", "2", true, 2}, {"1", "3", false, 8 * 8}, {"3", "1", false, 8 * 8}, {"?", "3", false, 8 * 8}, {"?", "1", false, 8 * 8},
+	} {
+		ref, dep := []byte(x.ref+"content"), []byte(x.dep+"content")
+		setting := func(s string) string { return map[string]string{"1": "1;x", "2": "2;x", "3": "3;y"}[s] }
+		l := &Ledger{
+			Streams: []Stream{{Codec: "marked@1", RefSetting: setting(x.ref), DepSetting: setting(x.dep)}},
+			Entries: []Entry{{Op: OpCarry, Carry: 1, Ref: Range{0, 8}, Dep: Range{0, 8}}, {Stream: 1, Op: OpCopy, Ref: Range{0, 7}, Dep: Range{0, 7}}},
+		}
+		vouch(l, ref)
+		if err := l.Check(t.Context(), img(ref), img(dep), tool); err != nil {
+			t.Fatal(err)
+		}
+		if l.Streams[0].Reproduced != x.reproduced || l.FreeBits != x.bits {
+			t.Errorf("%s to %s: reproduced %v, %d bits", x.ref, x.dep, l.Streams[0].Reproduced, l.FreeBits)
+		}
 	}
 }
