@@ -122,7 +122,9 @@ func TestGatherAsTheLayoutSays(t *testing.T) {
 	base := func() ([]Stream, []Entry) {
 		return []Stream{{Codec: Gather, RefSetting: "copy", DepSetting: "copy", Zeros: slices.Clone(made.Zeros)}}, []Entry{
 			pieceOf(0, 1, 1, 0, 4), cp(4, 2), pieceOf(0, 1, 0, 6, 4), cp(10, 2), pieceOf(0, 1, 2, 12, 4),
-			{Stream: 1, Op: OpCopy, Ref: Range{0, 2}}, {Stream: 1, Dep: Range{2, 1}}, {Stream: 1, Op: OpCopy, Dep: Range{3, 12}, Ref: Range{3, 12}},
+			{Stream: 1, Op: OpCopy, Ref: Range{0, 2}},
+			{Stream: 1, Dep: Range{2, 1}},
+			{Stream: 1, Op: OpCopy, Dep: Range{3, 12}, Ref: Range{3, 12}},
 		}
 	}
 	s, e := base()
@@ -192,9 +194,12 @@ func TestNumbersOfAnotherStream(t *testing.T) {
 	run := func(dep []byte, change func([]Entry)) (*Ledger, error) {
 		flip := Stream{Codec: "flip@1", RefSetting: "plain", DepSetting: "plain"}
 		e := []Entry{
-			cp(0, 4), {Op: OpCarry, Carry: 1, Ref: Range{4, n}, Dep: Range{4, m}}, {Op: OpCopy, Dep: Range{4 + m, 6}, Ref: Range{4 + n, 6}},
+			cp(0, 4),
+			{Op: OpCarry, Carry: 1, Ref: Range{4, n}, Dep: Range{4, m}},
+			{Op: OpCopy, Dep: Range{4 + m, 6}, Ref: Range{4 + n, 6}},
 			{Op: OpCarry, Carry: 2, Ref: tableAt, Dep: Range{4 + m + 6, int64(len(dep)) - 4 - m - 6}},
-			{Stream: 1, Dep: Range{0, 7}}, {Stream: 1, Op: OpCopy, Dep: Range{7, 5}, Ref: Range{0, 5}},
+			{Stream: 1, Dep: Range{0, 7}},
+			{Stream: 1, Op: OpCopy, Dep: Range{7, 5}, Ref: Range{0, 5}},
 			pieceOf(2, 3, 0, 0, 8),
 			{Stream: 3, Op: OpNumber, Ref: Range{0, 4}, Spec: &start, Place: &Place{Derived: true, Field: "start"}},
 			{Stream: 3, Op: OpNumber, Ref: Range{4, 4}, Dep: Range{4, 4}, Spec: &size, Place: &Place{Derived: true, Field: "size"}},

@@ -94,8 +94,17 @@ func (l *Lzop) header(t *tape) (lzopSum, error) {
 		name string
 		len  int
 	}{
-		{"version", 2}, {"library version", 2}, {"version needed", 2}, {"method", 1}, {"level", 1}, {"flags", 4},
-		{"mode", 4}, {"mtime", 4}, {"mtime high", 4}, {"name length", 1}, {"name", 0},
+		{"version", 2},
+		{"library version", 2},
+		{"version needed", 2},
+		{"method", 1},
+		{"level", 1},
+		{"flags", 4},
+		{"mode", 4},
+		{"mtime", 4},
+		{"mtime high", 4},
+		{"name length", 1},
+		{"name", 0},
 	} {
 		if f.name == "name" {
 			f.len = int(head[len(head)-1])
