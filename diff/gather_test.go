@@ -117,7 +117,6 @@ func inverted(b []byte) []byte {
 
 // A toyImage is what an image of the toy is made of.
 type toyImage struct {
-	before string // put before the magic by another format, as a tar member would
 	blocks []string
 	tail   string // 8 bytes
 	g      string
