@@ -65,8 +65,9 @@ test-real: ## real firmware from Debian, end to end, or fail (ASSAY_REAL=nightly
 	@testdata/real/real.sh
 
 .PHONY: bench
-bench: ## ratios against what people use instead (installs diffoscope where it can)
+bench: ## ratios against what people use instead (installs diffoscope where it can), and which share of this machine's compressed files is encoded again bit for bit
 	@go run ./testdata/bench
+	@ASSAY_TOOLS=1 go test -vet=off -count=1 -timeout=0 -v -run '^TestShares$$' ./diff/internal/deflate -shares
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (30s), and MUTATIONS (100000) damaged images of every format
