@@ -4,6 +4,10 @@ package ext
 // PATH_MAX.
 const maxPath = 4096
 
+// maxPaths bounds the paths of all inodes together, in bytes; from there on, inodes go
+// by their numbers.
+const maxPaths = 64 << 20
+
 // An Entry is a directory entry: Len bytes at Off of its block.
 type Entry struct {
 	Off, Len int
@@ -48,11 +52,12 @@ func (s *Super) Entries(b []byte) (entries []Entry, rest int) {
 // no directory leads to come after, by number.
 func (fs *FS) tree() error {
 	var queue []*Inode
+	all := 0
 	reach := func(n *Inode, path string) {
 		if n.reached {
 			return
 		}
-		if len(path) > maxPath {
+		if all += len(path); len(path) > maxPath || all > maxPaths {
 			path = fs.special(n.Num)
 		}
 		n.reached, n.Path = true, path

@@ -390,7 +390,7 @@ func clip(path string) string {
 }
 
 // nameCost is what a name counts of a budget of things, beside the thing itself.
-func nameCost(name string) int64 { return int64(len(name)) / 256 }
+func nameCost(name string) int64 { return int64(len(name)) / 32 }
 
 // add takes a file or directory up that an entry of a directory names.
 func (p *reader) add(parent int, name string, e []byte) error {
