@@ -37,7 +37,7 @@ func squashfsTree() tree {
 
 // ext4Tree fills 1 GiB, with a byte changed in each of 10 files.
 func ext4Tree() tree {
-	return tree{files: 300, size: 3_100_000, change: 30, command: mke2fs("1G")}
+	return tree{files: 300, size: 3_100_000, change: 30, command: mke2fs}
 }
 
 // smallFiles are 100,000 of 700 bytes, one of them changed.
@@ -45,10 +45,8 @@ func smallFiles(command func(image, tree string) *exec.Cmd) tree {
 	return tree{files: 100_000, size: 700, change: 100_000, plain: true, command: command}
 }
 
-func mke2fs(size string) func(image, tree string) *exec.Cmd {
-	return func(image, tree string) *exec.Cmd {
-		return exec.Command("/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-N", "110000", "-U", fixedID, "-E", "hash_seed="+fixedID, "-d", tree, image, size)
-	}
+func mke2fs(image, tree string) *exec.Cmd {
+	return exec.Command("/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-U", fixedID, "-E", "hash_seed="+fixedID, "-d", tree, image, "1G")
 }
 
 // write makes two images of the tree.
