@@ -27,7 +27,7 @@ func TestSettingsAreTheTools(t *testing.T) {
 		{"lzop -F -c", "lzop-plain@1", "lzop/3"},
 		{"xz -c", "xz@1", "xz/6;xz/6"},
 		{"xz -T2 -c", "xz@1", "xz/6/threads;xz/6/threads"},
-		{"xz --check=crc32 -c", "xz@1", "xz/6/crc32;xz/6/crc32"},
+		{"xz --check=crc32 -c", "xz@1", "xz/crc32/6;xz/crc32/6"},
 		{"xz --format=lzma -c", "lzma@1", "xz/6;xz/6"},
 	} {
 		t.Run(c.run, func(t *testing.T) {
