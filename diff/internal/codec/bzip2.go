@@ -24,7 +24,9 @@ const (
 // Fields of a stream, in order: magic, level, data. Blocks and the checksum at the
 // end do not begin at bytes, and so are all data.
 //
-// Randomised blocks, which no bzip2 since 0.9.5 writes, are refused. Errors: a
+// Randomised blocks, which no bzip2 since 0.9.5 writes, are refused, and so are codes
+// that are not complete: no encoder writes them, and decoders read different bytes out of
+// them (libbz2 assigns the codes from the shortest on, Go's from the longest). Errors: a
 // LimitError; an error saying where the first stream is unsound.
 func WalkBzip2(ctx context.Context, r io.ReaderAt, size int64, lim Limits) (Frames, error) {
 	f, err := walkFrames(ctx, r, size, lim, bzip2Stream, 10, LooksLikeBzip2)
@@ -83,6 +85,8 @@ func bzip2Stream(t *tape) error {
 		}
 	}
 }
+
+var errBzip2Code = errors.New("a code that is not complete")
 
 // A bzip2Walk follows the codes of a stream.
 type bzip2Walk struct {
@@ -175,7 +179,7 @@ func (z *bzip2Walk) order(codes, turns int) error {
 // lengths reads the lengths of a code of n symbols, each as a change of the last.
 func (z *bzip2Walk) lengths(c *bzip2Code, n int) error {
 	var lengths [258]int
-	l := int(z.bits(5))
+	l, space := int(z.bits(5)), 0
 	c.count = [21]int{}
 	for i := range n {
 		for {
@@ -189,6 +193,10 @@ func (z *bzip2Walk) lengths(c *bzip2Code, n int) error {
 		}
 		lengths[i] = l
 		c.count[l]++
+		space += 1 << (20 - l)
+	}
+	if z.err == nil && space != 1<<20 {
+		return errBzip2Code
 	}
 	at := 0
 	for l := range c.count {
