@@ -131,6 +131,7 @@ func Tools(opt Options) ledger.Tools {
 	budget, st := NewBudget(opt.Limits), new(store)
 	return ledger.Tools{
 		Codecs:  opt.codec,
+		Formats: recognised(opt.Formats, opt.Limits),
 		Places:  places(opt.Formats, opt.Limits),
 		Scratch: func() (ledger.Scratch, error) { return newSpool(budget, st), nil },
 	}

@@ -36,11 +36,9 @@ const minOpen = 12
 // wrong leaves s one opaque section with the reason written down; only the end
 // of ctx is an error. depth counts the layers around s.
 func (o *opener) open(ctx context.Context, l *layer, s *Section, depth int) error {
-	if !s.Open || s.Len < minOpen {
-		return nil
-	}
+	opens := s.opens()
 	s.Open = false
-	if len(s.Children) > 0 || s.Codec != "" || s.Table != nil {
+	if !opens {
 		return nil
 	}
 	if depth > o.budget.Limits.MaxDepth {
@@ -71,6 +69,11 @@ func (o *opener) open(ctx context.Context, l *layer, s *Section, depth int) erro
 		return nil
 	}
 	return nil
+}
+
+// opens says whether s is to be recognised.
+func (s *Section) opens() bool {
+	return s.Open && s.Len >= minOpen && len(s.Children) == 0 && s.Codec == "" && s.Table == nil
 }
 
 // Key is the format's name and version, as ledgers name it.
@@ -245,6 +248,24 @@ func places(formats []*Format, limits Limits) func(context.Context, string, ledg
 	}
 }
 
+// recognised returns the kernel's source of formats: those that an extent of the
+// reference may be of, in order.
+func recognised(formats []*Format, limits Limits) func(context.Context, ledger.Image) []string {
+	return func(_ context.Context, ref ledger.Image) []string {
+		if ref.Size < minOpen {
+			return nil
+		}
+		in := &Input{ReaderAt: ref.ReaderAt, Size: ref.Size, Budget: NewBudget(limits)}
+		var out []string
+		for _, f := range formats {
+			if f.Detect(in) {
+				out = append(out, f.Key())
+			}
+		}
+		return out
+	}
+}
+
 // Field implements ledger.PlaceTable.
 func (t *placeTable) Field(at ledger.Range, name string) (*ledger.Spec, bool) {
 	return t.field(&t.root, nil, at, name)
@@ -273,7 +294,7 @@ func (t *placeTable) Opens(at ledger.Range) bool {
 }
 
 // Derived implements ledger.PlaceTable.
-func (t *placeTable) Derived(d *ledger.Derivation, size int64) ledger.PlaceTable {
+func (t *placeTable) Derived(d *ledger.Derivation, size int64) (ledger.PlaceTable, string) {
 	if t.streams == nil {
 		gs, _ := gatherings(t.root.Children)
 		t.streams = make(map[*Stream]*gathered, len(gs))
@@ -283,13 +304,96 @@ func (t *placeTable) Derived(d *ledger.Derivation, size int64) ledger.PlaceTable
 	}
 	m := t.made(d)
 	if m == nil {
-		return nil
+		return nil, ""
 	}
-	return &placeTable{root: derivedRoot(size, m.layout, m.open)}
+	return &placeTable{root: derivedRoot(size, m.layout, m.open)}, m.name
 }
+
+// Each implements ledger.PlaceTable.
+func (t *placeTable) Each(v ledger.Visitor) error {
+	if err := each(&t.root, nil, v); err != nil {
+		return err
+	}
+	gs, err := gatherings(t.root.Children)
+	if err != nil {
+		return nil // it was refused when it was made
+	}
+	for _, g := range gs {
+		at, _ := g.parts[0].carrier()
+		if err := outer(g.Layout, streamName(g.Stream), at.Range(), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func each(s, parent *Section, v ledger.Visitor) error {
+	if sp := s.Spec; sp != nil && (sp.Op == ledger.OpNumber || sp.Op == ledger.OpSum) {
+		if err := v.Field(s.Range(), sp); err != nil {
+			return err
+		}
+	}
+	if s.Codec != "" && s.Inner != nil {
+		if err := outer(s.Inner, carrierName("", s.Off), s.Range(), v); err != nil {
+			return err
+		}
+	}
+	ks := kids(s, parent)
+	for i := range ks {
+		k := &ks[i]
+		if k.opens() {
+			if err := v.Open(k.Range()); err != nil {
+				return err
+			}
+		}
+		if err := each(k, s, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outer hands over what fields of a derived stream say of the one that it comes of.
+func outer(ss []Section, name string, at ledger.Range, v ledger.Visitor) error {
+	for i := range ss {
+		s := &ss[i]
+		if sp := s.Spec; sp != nil && sp.Op == ledger.OpNumber && slices.ContainsFunc(sp.Over, func(o ledger.Span) bool { return o.Outer }) {
+			if err := v.Outer(name, at, sp); err != nil {
+				return err
+			}
+		}
+		if err := outer(s.Expand(nil), name, at, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HoldsText implements ledger.PlaceTable.
+func (t *placeTable) HoldsText(at ledger.Range) bool { return holdText(t, &t.root, nil, at) }
+
+func holdText(t *placeTable, s, parent *Section, at ledger.Range) bool {
+	ks := t.kids(s, parent)
+	if len(ks) == 0 {
+		return holdsText(s.Role)
+	}
+	i := sort.Search(len(ks), func(i int) bool { return ks[i].End() > at.Off })
+	for ; i < len(ks) && ks[i].Off < at.End(); i++ {
+		if ks[i].Len > 0 && !holdText(t, &ks[i], s, at) {
+			return false
+		}
+	}
+	return true
+}
+
+// Streams of a layout go by the name of what is gathered, or by where their carrier is.
+func streamName(s *Stream) string { return "stream " + s.Name }
+
+func carrierName(in string, off int64) string { return fmt.Sprintf("%s/%d", in, off) }
 
 // A made is what a layout says of a stream that it makes.
 type made struct {
+	name   string
 	layout []Section
 	open   bool
 	part   *Part // of another stream, as a whole
@@ -305,7 +409,11 @@ func (t *placeTable) made(d *ledger.Derivation) *made {
 		if s == nil {
 			return nil
 		}
-		return &made{s.Inner, s.Part == nil, s.Part}
+		in := ""
+		if from := d.Pieces[0].From; from != nil {
+			in = t.made(from).name
+		}
+		return &made{carrierName(in, s.Off), s.Inner, s.Part == nil, s.Part}
 	}
 	var of *Stream
 	for n := range d.Pieces {
@@ -329,7 +437,7 @@ func (t *placeTable) made(d *ledger.Derivation) *made {
 	if g := t.streams[of]; g == nil || len(g.parts) != len(d.Pieces) || !slices.Equal(of.Zeros, d.Zeros) {
 		return nil
 	}
-	return &made{layout: of.Layout, open: of.Open}
+	return &made{name: streamName(of), layout: of.Layout, open: of.Open}
 }
 
 // piece returns the section that a piece is, if it is what is wanted.

@@ -394,24 +394,41 @@ func TestPlaces(t *testing.T) {
 	for off := int64(0); off+4 <= n; off++ {
 		bad := bytes.Clone(ref)
 		copy(bad[off:], "EVIL")
+		resum(bad)
 		e := field(ref, 0, "time")
 		e.Ref.Off = off
-		l, err := check(t, ref, bad, nil, cpOr(0, off), e, cpOr(off+4, n-off-4))
-		if err != nil && off != 0 && off+4 != n {
-			t.Fatal(err)
-		}
-		if err == nil && clean(l) != (off == 8) {
-			t.Errorf("a time at %d: clean %v", off, clean(l))
+		l, err := check(t, ref, bad, nil, beside(ref, e)...)
+		if err == nil && clean(l) != (off == 8) || err != nil && off == 8 {
+			t.Errorf("a time at %d: clean %v, %v", off, clean(l), err)
 		}
 	}
 }
 
-// cpOr is a copy of n bytes, n not zero, or something that is refused.
-func cpOr(off, n int64) Entry {
-	if n == 0 {
-		return Entry{Op: "nothing"}
+// resum makes the checksum of an image's header good.
+func resum(image []byte) {
+	clear(image[16:20])
+	binary.BigEndian.PutUint32(image[16:], crc32.ChecksumIEEE(image[:hdrLen]))
+}
+
+// beside is an account of one entry, the checksum of the header unless that is it, and
+// copies.
+func beside(ref []byte, e Entry) (out []Entry) {
+	n := int64(len(ref))
+	own := []Entry{e}
+	if hcrc := field(ref, 0, "hcrc"); e.Ref.End() <= hcrc.Ref.Off {
+		own = append(own, hcrc)
+	} else if e.Ref.Off >= hcrc.Ref.End() {
+		own = []Entry{hcrc, e}
 	}
-	return cp(off, n)
+	at := int64(0)
+	for _, e := range append(own, Entry{Ref: Range{n, 0}}) {
+		if e.Ref.Off > at {
+			out = append(out, cp(at, e.Ref.Off-at))
+		}
+		out = append(out, e)
+		at = e.Ref.End()
+	}
+	return out[:len(out)-1]
 }
 
 // Numbers, sums and padding follow what the ledger pairs, and only that.
@@ -489,6 +506,16 @@ func TestFlips(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if clean(l) {
+				t.Errorf("byte %d, bit %d: clean with a checksum that is not", i, bit)
+			}
+			if i >= 16 && i < 20 {
+				continue
+			}
+			resum(dep)
+			if l, err = check(t, ref, dep, nil, account(ref, dep)...); err != nil {
+				t.Fatal(err)
+			}
 			value := i >= 8 && i < 12 || i >= 28 && i < 44 || i >= 20 && i < 28 && dep[i] >= '0' && dep[i] <= '7'
 			if clean(l) != value || l.FreeBits < 8 {
 				t.Errorf("byte %d, bit %d: %+v, %d bits", i, bit, l.Totals, l.FreeBits)
@@ -518,17 +545,16 @@ func TestOneByteByForce(t *testing.T) {
 	for i := int64(0); i < n; i += 3 {
 		dep := bytes.Clone(ref)
 		dep[i] ^= 2
+		if i < 16 || i >= 20 {
+			resum(dep)
+		}
 		value := i >= 8 && i < 12 || i >= 20 && i < 44
 		for _, e := range tries {
 			for off := max(0, i+1-e.Ref.Len); off <= min(i, n-e.Ref.Len); off++ {
 				e.Ref.Off, e.Dep = off, Range{off, e.Ref.Len}
-				l := &Ledger{}
-				if off > 0 {
-					l.Entries = append(l.Entries, Entry{Op: OpCopy, Dep: Range{0, off}, Ref: Range{0, off}})
-				}
-				l.Entries = append(l.Entries, e)
-				if end := e.Ref.End(); end < n {
-					l.Entries = append(l.Entries, Entry{Op: OpCopy, Dep: Range{end, n - end}, Ref: Range{end, n - end}})
+				l := &Ledger{Entries: beside(ref, e)}
+				for i := range l.Entries {
+					l.Entries[i].Dep = l.Entries[i].Ref
 				}
 				if err := l.Check(t.Context(), img(ref), img(dep), tools()); err != nil || !clean(l) {
 					continue

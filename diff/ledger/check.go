@@ -42,8 +42,22 @@ type PlaceTable interface {
 	// is to be recognised in turn.
 	Opens(at Range) bool
 	// Derived returns what the layout says of a stream of size bytes that is made
-	// of parts of the extent in this way, or nil if it makes none so.
-	Derived(d *Derivation, size int64) PlaceTable
+	// of parts of the extent in this way, or nil if it makes none so. The name is
+	// that of the stream, unique in the layout.
+	Derived(d *Derivation, size int64) (table PlaceTable, name string)
+	// Each hands over what has to hold whatever a ledger says of it, and ends at the
+	// first error.
+	Each(Visitor) error
+	// HoldsText says whether a date in that range may be one of the build: in a name,
+	// a link or a field it would make something else of what it is in.
+	HoldsText(at Range) bool
+}
+
+// A Visitor is handed what a layout holds, ranges relative to the extent.
+type Visitor struct {
+	Field func(at Range, s *Spec) error                // a number or a sum
+	Open  func(at Range) error                         // what is to be recognised in turn
+	Outer func(stream string, at Range, s *Spec) error // a number that measures the extent, in the stream that is made of at and perhaps more
 }
 
 // A Derivation says how a reference stream is made of others, down to the extent of
@@ -74,6 +88,7 @@ type Scratch interface {
 // every entry that needs it unexplained, or the ledger invalid.
 type Tools struct {
 	Codecs  func(name string) Codec
+	Formats func(ctx context.Context, ref Image) []string // that ref may be of, the likeliest first; nil: none is known
 	Places  func(ctx context.Context, format string, ref Image) (PlaceTable, error)
 	Scratch func() (Scratch, error)
 }
@@ -100,7 +115,7 @@ func (l *Ledger) Check(ctx context.Context, ref, dep Image, t Tools) error {
 
 // replay checks, and hands the proven streams to then.
 func (l *Ledger) replay(ctx context.Context, ref, dep Image, t Tools, then func(*checker) error) error {
-	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}, newUUID: map[[16]byte][16]byte{}, derived: map[[3]int64]*Derivation{}}
+	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}, newUUID: map[[16]byte][16]byte{}, derived: map[[3]int64]*Derivation{}, made: map[madeBy]bool{}}
 	defer c.close()
 	if err := c.open(ref, dep); err != nil {
 		return err
@@ -133,6 +148,9 @@ func (l *Ledger) replay(ctx context.Context, ref, dep Image, t Tools, then func(
 			return err
 		}
 	}
+	if err := c.stand(); err != nil {
+		return err
+	}
 	c.missing()
 	if err := c.total(); err != nil {
 		return err
@@ -164,6 +182,7 @@ type pair struct {
 	order   []int      // entries that use reference bytes in order, rising
 	pieces  []int      // for a derived pair: its carrier entries, as ledger indices
 	table   PlaceTable // for a derived pair: what the layout says that it is made by
+	copies  []shifted  // for stand: what is the same on both sides
 	used    []Range    // reference bytes copied by moves, from any pair
 	worst   Verdict    // of what it carries; valid after total
 }
@@ -181,6 +200,7 @@ type checker struct {
 
 	images  [2]*steady
 	derived map[[3]int64]*Derivation // by pair, the pair it comes of, and the offset there
+	made    map[madeBy]bool          // the streams that pairs are
 
 	paid     map[paidKey]uint64
 	paidUUID map[[16]byte][16]byte
@@ -198,6 +218,7 @@ type parsed struct {
 	format string
 	at     Range
 	table  PlaceTable // nil if it did not parse
+	limit  bool       // because of a limit
 }
 
 func (c *checker) close() {
@@ -539,9 +560,11 @@ func (c *checker) witness(k int) error {
 	if !ok {
 		return none("it comes from elsewhere")
 	}
-	if q.table = table.Derived(d, q.refLen); q.table == nil {
+	var name string
+	if q.table, name = table.Derived(d, q.refLen); q.table == nil {
 		return none(in.Format + " makes other streams")
 	}
+	c.made[madeBy{s.Of, in.Format, in.At, name}] = true
 	return nil
 }
 
@@ -1049,7 +1072,7 @@ func (c *checker) table(k int, format string, at Range) (PlaceTable, error) {
 			return nil, refuse("no parser for %s here", format)
 		}
 		if c.parse -= at.Len; c.parse < 0 {
-			return nil, refuse("too many places in too many extents")
+			return nil, tooMuch
 		}
 		table, err := c.tools.Places(c.ctx, format, Image{io.NewSectionReader(c.pairs[k].ref, at.Off, at.Len), at.Len})
 		if c.ctx.Err() != nil {
@@ -1063,12 +1086,15 @@ func (c *checker) table(k int, format string, at Range) (PlaceTable, error) {
 		} else {
 			i--
 		}
-		c.tables[i] = parsed{k, format, at, table}
+		c.tables[i] = parsed{k, format, at, table, errors.Is(err, ErrLimit)}
 	}
 	t := c.tables[i]
 	copy(c.tables[1:i+1], c.tables[:i])
 	c.tables[0] = t
-	if t.table == nil {
+	switch {
+	case t.limit:
+		return nil, tooMuch
+	case t.table == nil:
 		return nil, refuse("the reference does not parse as %s there", format)
 	}
 	return t.table, nil

@@ -79,9 +79,19 @@
 // cryptographic digest of one range. A CRC does not: with a choice of ranges, one
 // can be fitted to any bytes.
 //
-// A checksum whose bytes did not change, over bytes that did, is no copy of the
-// reference's: an entry that says it is a sum is unexplained if it was right on
-// the reference and is not on the deployed image.
+// # What nobody was asked about
+//
+// A checksum or a length that stands as it did, over bytes that do not, is no copy of
+// the reference's: it says something else now. Whether an entry admits that it is one is
+// the proposer's choice, and so is whether a ledger looks into a format at all. So Check
+// recognises by itself what the reference holds ([Tools.Formats]), wherever the two sides
+// differ, and goes through these layouts and those of the derived streams: each number
+// and each sum that holds on the reference has to hold on the deployed side, through the
+// pairing, whatever the entries that use its bytes are called. Those that do are
+// unexplained else. Numbers of derived streams that measure the stream around them are
+// looked at even where the ledger leaves the stream closed. In the same pass a date that
+// anchors itself is refused where the layout has a name, a link or a field. What cannot
+// be gone through within the limits settles nothing but what is the same.
 //
 // # Derived streams
 //

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"testing"
 
 	. "github.com/assaylab/assay/diff/ledger"
@@ -25,13 +26,30 @@ type partsStream struct {
 
 func (parts) Field(Range, string) (*Spec, bool) { return nil, false }
 func (parts) Opens(Range) bool                  { return false }
-func (p parts) Derived(d *Derivation, _ int64) PlaceTable {
+func (parts) HoldsText(Range) bool              { return true }
+func (p parts) Derived(d *Derivation, _ int64) (PlaceTable, string) {
 	for i := range p.makes {
 		if m := &p.makes[i]; sameDerivation(&m.made, d) {
 			if m.fields == nil {
-				return anything{}
+				return anything{}, strconv.Itoa(i)
 			}
-			return m.fields
+			return m.fields, strconv.Itoa(i)
+		}
+	}
+	return nil, ""
+}
+
+func (p parts) Each(v Visitor) error {
+	for i := range p.makes {
+		m := &p.makes[i]
+		for j := range m.fields {
+			f := &m.fields[j]
+			if f.spec.Op != OpNumber || m.made.Pieces[0].From != nil {
+				continue
+			}
+			if err := v.Outer(strconv.Itoa(i), m.made.Pieces[0].At, &f.spec); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -50,6 +68,7 @@ func sameDerivation(a, b *Derivation) bool {
 func checkParts(t *testing.T, layout parts, ref, dep []byte, streams []Stream, entries ...Entry) (*Ledger, error) {
 	t.Helper()
 	tool := tools()
+	tool.Formats = func(_ context.Context, ref Image) []string { return []string{"parts@1"} }
 	tool.Places = func(_ context.Context, format string, _ Image) (PlaceTable, error) {
 		if format != "parts@1" {
 			return nil, errors.New("not so")

@@ -161,7 +161,28 @@ func (t hdrTable) Field(at Range, name string) (*Spec, bool) {
 func (t hdrTable) Opens(at Range) bool { return at.Off == hdrLen }
 
 // Derived says that any part may be encoded.
-func (t hdrTable) Derived(*Derivation, int64) PlaceTable { return anything{} }
+func (t hdrTable) Derived(*Derivation, int64) (PlaceTable, string) { return anything{}, "" }
+
+func (t hdrTable) Each(v Visitor) error {
+	for i := range t {
+		switch f := &t[i]; f.spec.Op {
+		case OpNumber, OpSum:
+			if err := v.Field(f.at, &f.spec); err != nil {
+				return err
+			}
+		case OpFill:
+			if n := f.at.Off - hdrLen; n > 0 {
+				if err := v.Open(Range{hdrLen, n}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// HoldsText says that the header holds none.
+func (t hdrTable) HoldsText(at Range) bool { return at.Off >= hdrLen }
 
 // anything is a layout without fields that opens every extent.
 type anything struct{}
@@ -169,7 +190,9 @@ type anything struct{}
 func (anything) Field(Range, string) (*Spec, bool) { return nil, false }
 func (anything) Opens(Range) bool                  { return true }
 
-func (anything) Derived(*Derivation, int64) PlaceTable { return anything{} }
+func (anything) Derived(*Derivation, int64) (PlaceTable, string) { return anything{}, "" }
+func (anything) Each(Visitor) error                              { return nil }
+func (anything) HoldsText(Range) bool                            { return true }
 
 // hdrFields lays out an image, or returns nil.
 func hdrFields(b []byte) hdrTable {
@@ -243,6 +266,13 @@ func tools() Tools {
 			}
 			return nil
 		},
+		Formats: func(_ context.Context, ref Image) []string {
+			b := make([]byte, ref.Size)
+			if n, _ := ref.ReadAt(b, 0); n < len(b) || hdrFields(b) == nil {
+				return nil
+			}
+			return []string{"hdr@1"}
+		},
 		Places: func(_ context.Context, format string, ref Image) (PlaceTable, error) {
 			b := make([]byte, ref.Size)
 			if n, err := ref.ReadAt(b, 0); n < len(b) {
@@ -263,6 +293,7 @@ func tools() Tools {
 // placed are tools whose parser gives this table for any extent, as "free@1".
 func placed(table hdrTable) Tools {
 	t := tools()
+	t.Formats = nil
 	t.Places = func(context.Context, string, Image) (PlaceTable, error) { return table, nil }
 	return t
 }
