@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/assaylab/assay/diff/ledger"
 )
 
 // Limits bound the work one comparison may do. The zero value of a field
@@ -48,13 +50,16 @@ func (l Limits) withDefaults() Limits {
 
 // A LimitError says which limit stopped the work, and where it stood.
 type LimitError struct {
-	Limit  string // "expanded", "ratio", "depth", "nodes", "dict" or "time"
+	Limit  string // "expanded", "ratio", "depth", "nodes", "dict", "entries" or "time"
 	Detail string
 }
 
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("limit %s: %s", e.Limit, e.Detail)
 }
+
+// Is says that a LimitError is what the kernel knows as one.
+func (e *LimitError) Is(target error) bool { return target == ledger.ErrLimit }
 
 // A Budget is what remains of the Limits during one comparison. It is not
 // safe for concurrent use.

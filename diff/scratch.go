@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"context"
 	"io"
 	"os"
 
@@ -134,6 +135,9 @@ func Tools(opt Options) ledger.Tools {
 		Formats: recognised(opt.Formats, opt.Limits),
 		Places:  places(opt.Formats, opt.Limits),
 		Scratch: func() (ledger.Scratch, error) { return newSpool(budget, st), nil },
+		Streams: func(ctx context.Context, img ledger.Image, visit func(io.ReaderAt, int64) error, ids func(ledger.Enc, []byte)) error {
+			return streams(ctx, Image{ReaderAt: img.ReaderAt, Size: img.Size}, opt, visit, ids)
+		},
 	}
 }
 

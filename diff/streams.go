@@ -4,13 +4,20 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"github.com/assaylab/assay/diff/ledger"
 )
 
 // Streams calls visit for an image and for every stream that its layout carries
 // encoded, as far as formats and limits go: what cannot be opened stays a part of the
 // stream that it stands in. visit must not keep r.
 func Streams(ctx context.Context, img Image, opt Options, visit func(r io.ReaderAt, size int64) error) error {
-	s := &streamer{ctx: ctx, opt: &opt, visit: visit, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits), store: new(store)}}
+	return streams(ctx, img, opt, visit, nil)
+}
+
+// streams hands the fields that hold an id to ids, too, unless that is nil.
+func streams(ctx context.Context, img Image, opt Options, visit func(r io.ReaderAt, size int64) error, ids func(ledger.Enc, []byte)) error {
+	s := &streamer{ctx: ctx, opt: &opt, visit: visit, ids: ids, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits), store: new(store)}}
 	l := newLayer(img, img.Size)
 	return s.stream(l, 0)
 }
@@ -20,6 +27,7 @@ type streamer struct {
 	opt    *Options
 	opener opener
 	visit  func(io.ReaderAt, int64) error
+	ids    func(ledger.Enc, []byte)
 }
 
 func (st *streamer) stream(l *layer, depth int) error {
@@ -30,6 +38,13 @@ func (st *streamer) stream(l *layer, depth int) error {
 }
 
 func (st *streamer) section(l *layer, s, parent *Section, depth int) error {
+	if sp := s.Spec; st.ids != nil && sp != nil && sp.Op == ledger.OpUUID && s.Len <= 64 {
+		b := make([]byte, s.Len)
+		if err := readFull(l, b, s.Off); err != nil {
+			return err
+		}
+		st.ids(sp.Enc, b)
+	}
 	if err := st.opener.open(st.ctx, l, s, depth); err != nil {
 		return err
 	}

@@ -91,6 +91,9 @@ type Tools struct {
 	Formats func(ctx context.Context, ref Image) []string // that ref may be of, the likeliest first; nil: none is known
 	Places  func(ctx context.Context, format string, ref Image) (PlaceTable, error)
 	Scratch func() (Scratch, error)
+	// Streams calls visit for an image and for every stream that it is known to carry
+	// encoded, and ids for each field that holds an id; nil: for none.
+	Streams func(ctx context.Context, img Image, visit func(r io.ReaderAt, size int64) error, ids func(Enc, []byte)) error
 }
 
 // ErrInvalid is wrapped by every error that is the ledger's fault: it does not
@@ -205,6 +208,7 @@ type checker struct {
 	paid     map[paidKey]uint64
 	paidUUID map[[16]byte][16]byte
 	newUUID  map[[16]byte][16]byte // the old of each new
+	ids      []renamed
 
 	sumBytes int64    // what sums may yet read
 	tables   []parsed // used last comes first
@@ -672,16 +676,20 @@ func (c *checker) price(codec Codec, j int) error {
 		}
 	}
 	// What decodes one need not decode the other: a container of another kind is not
-	// the same encoding with more effort.
-	s.Reproduced = s.DepSetting != "" && (s.RefSetting == s.DepSetting || container(s.RefSetting, s.DepSetting))
+	// the same encoding with more effort. Nor is one that has grown beyond what it decodes
+	// to: where an encoding does not pay, makers store the content, and decoders go by that.
+	var was, is int64
+	for _, i := range q.pieces {
+		was, is = was+c.l.Entries[i].Ref.Len, is+c.l.Entries[i].Dep.Len
+	}
+	s.Reproduced = s.DepSetting != "" && (s.RefSetting == s.DepSetting || container(s.RefSetting, s.DepSetting)) &&
+		(is <= q.depLen || was > q.refLen)
 	switch {
 	case s.Reproduced && s.RefSetting == s.DepSetting:
 	case s.Reproduced:
 		s.Bits = log2(int64(len(settings)))
 	default:
-		for _, i := range q.pieces {
-			s.Bits += 8 * c.l.Entries[i].Dep.Len
-		}
+		s.Bits = 8 * is
 	}
 	c.l.FreeBits += s.Bits
 	return nil
@@ -878,14 +886,19 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		if !ok || !ok2 {
 			return 0, refuse("not a UUID on both sides")
 		}
+		if a != b {
+			c.ids = append(c.ids, renamed{e, a, b})
+		}
 		if was, ok := c.paidUUID[a]; ok && was == b {
 			return 0, nil
-		} else if !ok {
-			c.paidUUID[a] = b
+		} else if ok {
+			return 0, refuse("one id became two")
 		}
-		if err := c.freshID(p, e.Spec.Enc, a, b); err != nil {
-			return 0, err
+		c.paidUUID[a] = b
+		if from, ok := c.newUUID[b]; ok && from != a {
+			return 0, refuse("two ids became one")
 		}
+		c.newUUID[b] = a
 		return 8 * int64(binaryIDs[e.Spec.Enc]), nil
 	case OpNumber:
 		was, now, err := c.measure(k, e.Spec)
@@ -906,51 +919,6 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		return caseBits(e.Spec.Enc, old, dep), c.sum(k, e, old, dep)
 	}
 	return 0, refuse("unknown operation")
-}
-
-// freshID refuses a new id that is another's: an id is a name, and what goes by it would
-// find something else. It must have come about from this old one alone, and stand
-// nowhere in the reference, as far as that can be told: 4 bytes stand anywhere by chance,
-// so they are held against the other ids alone.
-func (c *checker) freshID(p *pair, enc Enc, old, now [16]byte) error {
-	if old == now {
-		return nil
-	}
-	if from, ok := c.newUUID[now]; ok && from != old {
-		return refuse("two ids became one")
-	}
-	c.newUUID[now] = old
-	if _, ok := c.paidUUID[now]; ok {
-		return refuse("the id of something else in the reference")
-	}
-	if enc == "id32" {
-		return nil
-	}
-	return c.absent(p, now[:])
-}
-
-// absent refuses bytes that stand in the reference of p.
-func (c *checker) absent(p *pair, b []byte) error {
-	if c.sumBytes -= p.refLen; c.sumBytes < 0 {
-		return refuse("too many ids in too many bytes")
-	}
-	for off := int64(0); off < p.refLen; {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		n := min(int64(len(c.buf[0])), p.refLen-off)
-		if err := readFull(p.ref, c.buf[0][:n], off); err != nil {
-			return err
-		}
-		if bytes.Contains(c.buf[0][:n], b) {
-			return refuse("the id of something else in the reference")
-		}
-		if off+n == p.refLen {
-			break
-		}
-		off += max(n-int64(len(b))+1, 1)
-	}
-	return nil
 }
 
 // payTime charges for a new value once: the reference's old value, wherever it

@@ -57,8 +57,10 @@
 //     spelled otherwise, or as the date or the clock of that moment. There are
 //     no windows: a narrower choice could only come from the proposer. The times of
 //     FAT are 32 bits, their dates 16, their hundredths 8.
-//   - A UUID costs 128 bits and an id of four bytes 32, once like a time. A new one that
-//     is another's in the reference is refused: an id is a name.
+//   - A UUID costs 128 bits and an id of four bytes 32, once like a time. An id is a
+//     name: one does not become two, nor two one; a new one that stands in the reference
+//     is another's, and one that still stands in the deployed image is called for. All
+//     these are refused, as far as streams can be decoded ([Tools.Streams]).
 //   - Hexadecimal digits with letters, where the reference's have none, cost one
 //     bit for their case.
 //   - A number or a sum takes its ranges from the reference and maps them

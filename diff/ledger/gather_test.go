@@ -326,7 +326,8 @@ func TestNarrowValues(t *testing.T) {
 	}{
 		{"an id", "id32", OpUUID, [][]byte{id(1)}, [][]byte{id(9)}, 32},
 		{"an id twice", "id32", OpUUID, [][]byte{id(1), id(1)}, [][]byte{id(9), id(9)}, 32},
-		{"two ids", "id32", OpUUID, [][]byte{id(1), id(1)}, [][]byte{id(9), id(8)}, 64},
+		{"two ids", "id32", OpUUID, [][]byte{id(1), id(2)}, [][]byte{id(9), id(8)}, 64},
+		{"two of one", "id32", OpUUID, [][]byte{id(1), id(1)}, [][]byte{id(9), id(8)}, -1},
 		{"a time", "dos", OpTime, [][]byte{dos(day(2024, 5, 1), 0)}, [][]byte{dos(day(2025, 6, 2), 12<<11|30<<5|29)}, 32},
 		{"a month that is none", "dos", OpTime, [][]byte{dos(day(2024, 5, 1), 0)}, [][]byte{dos(day(2025, 13, 2), 0)}, -1},
 		{"an hour that is none", "dos", OpTime, [][]byte{dos(day(2024, 5, 1), 0)}, [][]byte{dos(day(2025, 6, 2), 24<<11)}, -1},
@@ -433,6 +434,69 @@ func TestOtherContainers(t *testing.T) {
 		}
 		if l.Streams[0].Reproduced != x.reproduced || l.FreeBits != x.bits {
 			t.Errorf("%s to %s: reproduced %v, %d bits", x.ref, x.dep, l.Streams[0].Reproduced, l.FreeBits)
+		}
+	}
+}
+
+// doubled is a codec of content in pairs of equal bytes, which it halves or leaves.
+type doubled struct{}
+
+func (doubled) Name() string       { return "doubled@1" }
+func (doubled) Settings() []string { return []string{"halve", "leave"} }
+func (doubled) Decode(_ context.Context, w io.Writer, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err != nil || len(b) == 0 {
+		return err
+	}
+	for _, c := range b[1:] {
+		if _, err := w.Write([]byte{c, c}[:2-b[0]&1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (doubled) Encode(_ context.Context, setting string, w io.Writer, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if setting == "leave" {
+		_, err = w.Write(append([]byte{1}, b...))
+		return err
+	}
+	out := []byte{0}
+	for i := 0; i < len(b); i += 2 {
+		out = append(out, b[i])
+	}
+	_, err = w.Write(out)
+	return err
+}
+
+// An encoding that has grown beyond what it decodes to is none that a decoder of blocks
+// takes: the maker would have stored them.
+func TestEncodingThatGrew(t *testing.T) {
+	tool := tools()
+	tool.Codecs = func(string) Codec { return doubled{} }
+	small, large := "\x00ab", "\x01aabb"
+	for _, x := range []struct {
+		ref, dep   string
+		reproduced bool
+	}{{small, large, false}, {large, small, true}} {
+		setting := map[string]string{small: "halve", large: "leave"}
+		l := &Ledger{
+			Streams: []Stream{{Codec: "doubled@1", RefSetting: setting[x.ref], DepSetting: setting[x.dep]}},
+			Entries: []Entry{
+				{Op: OpCarry, Carry: 1, Ref: Range{0, int64(len(x.ref))}, Dep: Range{0, int64(len(x.dep))}},
+				{Stream: 1, Op: OpCopy, Ref: Range{0, 4}, Dep: Range{0, 4}},
+			},
+		}
+		vouch(l, []byte(x.ref))
+		if err := l.Check(t.Context(), img([]byte(x.ref)), img([]byte(x.dep)), tool); err != nil {
+			t.Fatal(err)
+		}
+		if l.Streams[0].Reproduced != x.reproduced {
+			t.Errorf("%q to %q: reproduced %v", x.ref, x.dep, l.Streams[0].Reproduced)
 		}
 	}
 }

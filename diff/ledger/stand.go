@@ -36,6 +36,9 @@ func (c *checker) stand() error {
 	for k := range c.pairs {
 		c.pairs[k].copied()
 	}
+	if err := c.names(); err != nil {
+		return err
+	}
 	for k := range c.pairs {
 		p := &c.pairs[k]
 		if p.same() && (k == 0 || c.pairs[c.l.Streams[k-1].Of].same()) {
@@ -134,7 +137,7 @@ func (s *stander) layout(table PlaceTable, by madeBy, outer int64, depth int) er
 			break
 		}
 		if !table.HoldsText(Range{e.Ref.Off - base, e.Ref.Len}) {
-			s.unexplain(e, "a name, or a field, and no text")
+			e.unexplain("a name, or a field, and no text")
 		}
 	}
 	return table.Each(Visitor{
@@ -259,11 +262,12 @@ func (s *stander) over(at Range) []*Entry {
 // blame refuses the entries that use bytes of a range.
 func (s *stander) blame(at Range, why refusal) {
 	for _, e := range s.over(at) {
-		s.unexplain(e, why)
+		e.unexplain(why)
 	}
 }
 
-func (s *stander) unexplain(e *Entry, why refusal) {
+// unexplain refuses an entry after its proof.
+func (e *Entry) unexplain(why refusal) {
 	if e.Verdict != Unexplained {
 		e.Verdict, e.Note = Unexplained, "refused: "+why.Error()
 		e.Bits += 8 * e.Dep.Len

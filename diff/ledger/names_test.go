@@ -1,0 +1,109 @@
+package ledger_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/assaylab/assay/diff/ledger"
+)
+
+func spelled(u [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// What calls for the old id, or goes by the new one, keeps an id from being replaced, in
+// whatever way it spells it.
+func TestIDsCalledFor(t *testing.T) {
+	var old, now, other [16]byte
+	for i := range old {
+		old[i], now[i], other[i] = byte(0x10+i), byte(0xa0+i), byte(0x50+i)
+	}
+	guid := func(u [16]byte) [16]byte {
+		u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7] = u[3], u[2], u[1], u[0], u[5], u[4], u[7], u[6]
+		return u
+	}
+	raw := func(u [16]byte) string { return string(u[:]) }
+	type form struct {
+		name string
+		of   func([16]byte) string
+	}
+	forms := []form{
+		{"bytes", raw},
+		{"a GUID", func(u [16]byte) string { return raw(guid(u)) }},
+		{"text", spelled},
+		{"capitals", func(u [16]byte) string { return strings.ToUpper(spelled(u)) }},
+		{"text of a GUID", func(u [16]byte) string { return spelled(guid(u)) }},
+	}
+	run := func(t *testing.T, enc Enc, id, new string, rest string, tool func(*Tools)) *Ledger {
+		t.Helper()
+		n, size := int64(len(id)), int64(len(id)+len(rest))
+		table := hdrTable{{"id", Range{0, n}, Spec{Op: OpUUID, Enc: enc}}}
+		l := &Ledger{Entries: anchored(size, table)}
+		tools := placed(table)
+		if tool != nil {
+			tool(&tools)
+		}
+		if err := l.Check(t.Context(), img([]byte(id+rest)), img([]byte(new+rest)), tools); err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	// Far behind the id, across the borders of what is read at a time.
+	for _, far := range []int{0, 1, 300_000 - 20, 1 << 20} {
+		for _, f := range forms {
+			for what, u := range map[string][16]byte{"old": old, "new": now} {
+				l := run(t, "raw", raw(old), raw(now), strings.Repeat(".", far)+f.of(u)+".", nil)
+				if clean(l) {
+					t.Errorf("the %s id stands behind %d bytes as %s, and passes", what, far, f.name)
+				}
+			}
+			if l := run(t, "raw", raw(old), raw(now), strings.Repeat(".", far)+f.of(other)+".", nil); !clean(l) || l.FreeBits != 128 {
+				t.Errorf("another id stands behind %d bytes as %s: %+v", far, f.name, l.Totals)
+			}
+		}
+	}
+	// Ids of four bytes: their bytes stand anywhere, their texts do not.
+	for _, x := range []struct {
+		text  string
+		clean bool
+	}{
+		{"\x78\x56\x34\x12", true},
+		{"UUID=1234-5678 /boot", false},
+		{"UUID=abcd-ef01 /boot", false},
+		{"UUID=ABCD-EF01 /boot", false},
+		{"root=PARTUUID=12345678-01", false},
+		{"root=PARTUUID=12345679-01", true},
+	} {
+		if l := run(t, "id32", "\x78\x56\x34\x12", "\x01\xef\xcd\xab", x.text, nil); clean(l) != x.clean {
+			t.Errorf("beside %q: clean %v", x.text, clean(l))
+		}
+	}
+	// In streams that are not taken apart for the ledger's sake.
+	for _, x := range []struct {
+		stream string
+		field  []byte
+		enc    Enc
+		clean  bool
+	}{
+		{"nothing", nil, "", true},
+		{"root=UUID=" + spelled(old), nil, "", false},
+		{"", now[:], "raw", false},
+		{"", other[:], "raw", true},
+	} {
+		l := run(t, "raw", raw(old), raw(now), "", func(t *Tools) {
+			t.Streams = func(_ context.Context, img Image, visit func(io.ReaderAt, int64) error, ids func(Enc, []byte)) error {
+				if x.field != nil {
+					ids(x.enc, slices.Clone(x.field))
+				}
+				return visit(strings.NewReader(x.stream), int64(len(x.stream)))
+			}
+		})
+		if clean(l) != x.clean {
+			t.Errorf("beside a stream of %q, field %x: clean %v", x.stream, x.field, clean(l))
+		}
+	}
+}
