@@ -13,7 +13,7 @@ import (
 // the layer stays opaque, and a difference in it is undecided.
 type Limits struct {
 	MaxExpanded int64         // bytes all decoders may write, together; default 16 GiB
-	MaxRatio    int64         // output : input of one decoder, past 64 MiB of output; default 200
+	MaxRatio    int64         // output : input of one decoder or of all holes, past 64 MiB of output; default 200
 	MaxDepth    int           // layers within layers; default 32
 	MaxNodes    int64         // sections laid out, both images together; default 1.5 Mi
 	MaxDict     int64         // dictionary or window of one decoder, in bytes; default 64 MiB
@@ -65,8 +65,10 @@ func (e *LimitError) Is(target error) bool { return target == ledger.ErrLimit }
 // safe for concurrent use.
 type Budget struct {
 	Limits   Limits
+	input    int64 // size of the images, in bytes
 	nodes    int64
 	expanded int64
+	holes    int64
 }
 
 // NewBudget returns a full budget.
@@ -88,6 +90,19 @@ func (b *Budget) Expand(n int64) error {
 	}
 	b.expanded += n
 	return nil
+}
+
+// freeHoles is how many bytes of holes any image may have.
+const freeHoles = 64 << 20
+
+// Hole takes n bytes of holes from the budget: they cost an image nothing, so that all
+// of them together are held to the ratio of a decoder.
+func (b *Budget) Hole(n int64) error {
+	if most := freeHoles + b.Limits.MaxRatio*min(b.input, math.MaxInt64/b.Limits.MaxRatio-freeHoles); n < 0 || n > most-b.holes {
+		return &LimitError{"ratio", fmt.Sprintf("more than %d bytes of holes in files, %d for each of the image and %d besides", most, b.Limits.MaxRatio, freeHoles)}
+	}
+	b.holes += n
+	return b.Expand(n)
 }
 
 // Expandable returns how many bytes may yet be decoded.

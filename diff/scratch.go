@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 const (
 	spoolMemory = 4 << 20
 	storeMemory = 48 << 20
+	sparse      = 4 << 10 // so many zeros at once are not written
 )
 
 // A store is where the spools of one comparison keep what they hold. It is not safe
@@ -68,8 +70,17 @@ func (s *spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// write appends to the file what stands at offset at of s.
+// write appends to the file what stands at offset at of s, but for zeros: holes may be
+// larger than any disk.
 func (st *store) write(s *spool, at int64, p []byte) error {
+	if n := int64(len(p)); n >= sparse && bytes.Count(p, []byte{0}) == len(p) {
+		if k := len(s.filed) - 1; k >= 0 && s.filed[k].r == nil {
+			s.filed[k].from.Len += n
+		} else {
+			s.filed = append(s.filed, pieceAt{at: at, from: ledger.Range{Len: n}})
+		}
+		return nil
+	}
 	if st.file == nil {
 		f, err := os.CreateTemp("", "assay-")
 		if err != nil {
@@ -85,7 +96,7 @@ func (st *store) write(s *spool, at int64, p []byte) error {
 		return err
 	}
 	n := int64(len(p))
-	if k := len(s.filed) - 1; k >= 0 && s.filed[k].from.End() == st.end {
+	if k := len(s.filed) - 1; k >= 0 && s.filed[k].r != nil && s.filed[k].from.End() == st.end {
 		s.filed[k].from.Len += n
 	} else {
 		s.filed = append(s.filed, pieceAt{at: at, r: st.file, from: ledger.Range{Off: st.end, Len: n}})

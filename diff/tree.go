@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,40 @@ func parse(ctx context.Context, f *Format, in *Input) ([]Section, error) {
 	if _, err := gatherings(children); err != nil {
 		return nil, err
 	}
-	return fillGaps(children, 0, in.Size, "tail", RoleTail), nil
+	children = fillGaps(children, 0, in.Size, "tail", RoleTail)
+	return children, blank(ctx, in, &children[len(children)-1])
+}
+
+// blank says of a tail that is erased, or zeros, that it fills up what the input has
+// room for, as images do that stand in a partition: what the layout ends with may end
+// sooner or later.
+func blank(ctx context.Context, in *Input, tail *Section) error {
+	if tail.Role != RoleTail || !tail.Open || tail.Off == 0 {
+		return nil
+	}
+	buf := make([]byte, min(tail.Len, 64<<10))
+	if err := readFull(in, buf[:1], tail.Off); err != nil {
+		return err
+	}
+	fill := buf[0]
+	if fill != 0 && fill != 0xff {
+		return nil
+	}
+	for off := tail.Off; off < tail.End(); off += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), tail.End()-off)]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := readFull(in, buf, off); err != nil {
+			return err
+		}
+		if bytes.Count(buf, []byte{fill}) < len(buf) {
+			return nil
+		}
+	}
+	tail.Open = false
+	tail.Spec = &ledger.Spec{Op: ledger.OpFill, Fill: fill, Align: in.Size, Over: []ledger.Span{{Range: ledger.Range{Len: tail.Off}}}}
+	return nil
 }
 
 // tiled checks that sections lie in [lo, hi), in order, without overlap.

@@ -1213,7 +1213,7 @@ func (c *checker) measure(k int, s *Spec) (was, now uint64, err error) {
 // fill checks that both runs are the same filler up to the same alignment.
 func (c *checker) fill(k int, e *Entry) error {
 	s, p := e.Spec, &c.pairs[k]
-	if s.Align < 1 || s.Align > 1<<30 || len(s.Over) != 1 || s.Over[0] != (Span{Range: s.Over[0].Range}) {
+	if s.Align < 1 || s.Align > 1<<50 || len(s.Over) != 1 || s.Over[0] != (Span{Range: s.Over[0].Range}) {
 		return refuse("a fill without alignment")
 	}
 	d, err := p.mapRange(s.Over[0].Range)
