@@ -791,7 +791,7 @@ func (c *checker) prove(k int) error {
 			}
 		}
 		switch {
-		case no != "" && same && no != stale:
+		case no != "" && same && (no != stale || e.Spec.Keep):
 			e.Verdict, e.Bits = Identical, skip
 			continue
 		case no != "":
@@ -1070,7 +1070,7 @@ func (c *checker) table(k int, format string, at Range) (PlaceTable, error) {
 
 func sameSpec(a, b *Spec) bool {
 	return a.Op == b.Op && a.Enc == b.Enc && a.Unit == b.Unit && a.Scale == b.Scale && a.Add == b.Add && a.Alg == b.Alg &&
-		a.BlankByte == b.BlankByte && a.Fill == b.Fill && a.Align == b.Align &&
+		a.BlankByte == b.BlankByte && a.Keep == b.Keep && a.Fill == b.Fill && a.Align == b.Align &&
 		slices.Equal(a.Over, b.Over) && slices.Equal(a.Blank, b.Blank)
 }
 

@@ -91,7 +91,8 @@
 // and each sum that holds on the reference has to hold on the deployed side, through the
 // pairing, whatever the entries that use its bytes are called. Those that do are
 // unexplained else. Numbers of derived streams that measure the stream around them are
-// looked at even where the ledger leaves the stream closed. In the same pass a date that
+// looked at even where the ledger leaves the stream closed. A sum that the format lets
+// stay as it was ([Spec.Keep]), may. In the same pass a date that
 // anchors itself is refused where the layout has a name, a link or a field. What cannot
 // be gone through within the limits settles nothing but what is the same.
 //

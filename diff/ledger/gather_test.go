@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	. "github.com/assaylab/assay/diff/ledger"
@@ -280,14 +282,21 @@ func TestRawSums(t *testing.T) {
 		{"crc32c-raw-lo16", "u16le", was & 0xffff, now & 0xffff},
 		{"crc32c-raw-hi16", "u16le", was >> 16, now >> 16},
 		{"crc16-raw", "u16le", 0x4b37, 0xe6cd},
+		{"crc32c-seed", "u32le", was, now},
+		{"crc32c-seed-lo16", "u16le", was & 0xffff, now & 0xffff},
+		{"crc32c-seed-hi16", "u16le", was >> 16, now >> 16},
 	} {
 		n := map[Enc]int{"u32le": 4, "u16le": 2}[c.enc]
 		image := func(id string, sum uint32) []byte {
 			return append([]byte(id), binary.LittleEndian.AppendUint32(nil, sum)[:n]...)
 		}
+		begin := []byte("12345")
+		if strings.HasPrefix(c.alg, "crc32c-seed") {
+			begin = binary.LittleEndian.AppendUint32(nil, ^crc32.Checksum(begin, crc32.MakeTable(crc32.Castagnoli)))
+		}
 		table := hdrTable{
 			{"id", Range{0, 4}, Spec{Op: OpUUID, Enc: "id32"}},
-			{"sum", Range{4, int64(n)}, Spec{Op: OpSum, Alg: c.alg, Enc: c.enc, Over: []Span{Literal([]byte("12345")), {Range: Range{0, 4}}}}},
+			{"sum", Range{4, int64(n)}, Spec{Op: OpSum, Alg: c.alg, Enc: c.enc, Over: []Span{Literal(begin), {Range: Range{0, 4}}}}},
 		}
 		for _, x := range []struct {
 			ref, dep []byte

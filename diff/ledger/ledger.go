@@ -76,10 +76,12 @@ type Spec struct {
 	Scale int64 `json:"scale,omitempty"`
 	Add   int64 `json:"add,omitempty"`
 
-	// Sum: Alg is one of Algorithms; Blank ranges are read as BlankByte.
+	// Sum: Alg is one of Algorithms; Blank ranges are read as BlankByte. One with Keep
+	// may stay as it was, though what it was made of did not.
 	Alg       string  `json:"alg,omitempty"`
 	Blank     []Range `json:"blank,omitempty"`
 	BlankByte byte    `json:"blank_byte,omitempty"`
+	Keep      bool    `json:"keep,omitempty"`
 
 	// Fill: bytes of value Fill up to the next multiple of Align.
 	Fill  byte  `json:"fill,omitempty"`

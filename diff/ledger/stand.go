@@ -179,7 +179,7 @@ func (s *stander) field(at Range, spec *Spec) (err error) {
 		var no refusal
 		if errors.As(err, &no) {
 			err = nil // what has no counterpart is not accounted for anyway
-			if no == stale || s.sumBytes < 0 {
+			if no == stale && !spec.Keep || s.sumBytes < 0 {
 				s.blame(at, no)
 			}
 		}

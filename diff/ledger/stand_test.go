@@ -222,3 +222,42 @@ func TestStandingOuter(t *testing.T) {
 		}
 	}
 }
+
+// A sum that the format lets stay may stay, and may follow, and be nothing else.
+func TestSumThatMayStay(t *testing.T) {
+	seed := func(id string) []byte {
+		return binary.LittleEndian.AppendUint32([]byte(id), ^crc32.Checksum([]byte(id), crc32.MakeTable(crc32.Castagnoli)))
+	}
+	const old, now = "0123456789abcdef", "another id of 16"
+	ref := seed(old)
+	for _, x := range []struct {
+		dep         []byte
+		keep, clean bool
+	}{
+		{seed(now), true, true}, {seed(now), false, true},
+		{append([]byte(now), ref[16:]...), true, true}, {append([]byte(now), ref[16:]...), false, false},
+		{append([]byte(now), 1, 2, 3, 4), true, false},
+	} {
+		table := hdrTable{
+			{"id", Range{0, 16}, Spec{Op: OpUUID, Enc: "raw"}},
+			{"seed", Range{16, 4}, Spec{Op: OpSum, Alg: "crc32c-raw", Enc: "u32le", Keep: x.keep, Over: []Span{{Range: Range{0, 16}}}}},
+		}
+		tool := placed(table)
+		tool.Formats = func(context.Context, Image) []string { return []string{"free@1"} }
+		for _, named := range []bool{true, false} {
+			entries := anchored(20, table)
+			if !named && !bytes.Equal(x.dep[16:], ref[16:]) {
+				continue
+			} else if !named {
+				entries[1] = Entry{Op: OpCopy, Dep: Range{16, 4}, Ref: Range{16, 4}}
+			}
+			l := &Ledger{Entries: entries}
+			if err := l.Check(t.Context(), img(ref), img(x.dep), tool); err != nil {
+				t.Fatal(err)
+			}
+			if clean(l) != x.clean || x.clean && l.FreeBits != 128 {
+				t.Errorf("%x, may stay %v, named %v: clean %v, %d bits", x.dep[16:], x.keep, named, clean(l), l.FreeBits)
+			}
+		}
+	}
+}

@@ -30,6 +30,12 @@ var algorithms = map[string]func() hash.Hash{
 	"crc32c-raw-hi16": func() hash.Hash { return newRaw(16, 2) },
 	"crc16-raw":       func() hash.Hash { return new(crc16).fresh() },
 
+	// The same, begun with what the first four bytes say instead of all ones: of ext4
+	// with metadata_csum_seed.
+	"crc32c-seed":      func() hash.Hash { return newSeeded(0, 4) },
+	"crc32c-seed-lo16": func() hash.Hash { return newSeeded(0, 2) },
+	"crc32c-seed-hi16": func() hash.Hash { return newSeeded(16, 2) },
+
 	"sha1":   sha1.New,
 	"sha256": sha256.New,
 	"sha384": sha512.New384,
@@ -57,6 +63,36 @@ func (s *rawSum) Sum(b []byte) []byte {
 	return append(b, v[4-s.size:]...)
 }
 func (s *rawSum) Size() int { return s.size }
+
+// seededSum is a rawSum that begins with the number that its first four bytes are, little
+// endian. Of fewer it is none: all ones.
+type seededSum struct {
+	shift, size int
+	seed        []byte // up to four bytes
+	crc         uint32 // inverted
+}
+
+func newSeeded(shift, size int) *seededSum { return &seededSum{shift: shift, size: size} }
+
+func (s *seededSum) Write(p []byte) (int, error) {
+	n := len(p)
+	if k := min(4-len(s.seed), n); k > 0 {
+		s.seed, p = append(s.seed, p[:k]...), p[k:]
+		if len(s.seed) == 4 {
+			s.crc = ^binary.LittleEndian.Uint32(s.seed)
+		}
+	}
+	s.crc = crc32.Update(s.crc, crc32.MakeTable(crc32.Castagnoli), p)
+	return n, nil
+}
+
+func (s *seededSum) Sum(b []byte) []byte {
+	v := binary.BigEndian.AppendUint32(nil, ^s.crc>>s.shift)
+	return append(b, v[4-s.size:]...)
+}
+func (s *seededSum) Reset()         { s.seed, s.crc = nil, 0 }
+func (s *seededSum) Size() int      { return s.size }
+func (s *seededSum) BlockSize() int { return 1 }
 
 // crc16 is the CRC of polynomial 0x8005, reflected, that begins with all bits set.
 type crc16 uint16
