@@ -67,7 +67,13 @@
 // data the decoder takes what the header asks for, at most Limits.MaxDict, and of a
 // Zstandard frame of less than 32 KiB no more than its blocks can fill; WalkLZMA and
 // WalkLzip no more than eight times what has come out. Encoding .xz and .lzma takes
-// 192 MiB at most: presets with large dictionaries give up on large input. Work stops soon after its context ends.
+// 192 MiB at most: presets with large dictionaries give up on large input. Encoding takes
+// steps in proportion to the content at most, and then ends with a LimitError: encoders
+// count the positions that they look at, the bytes that they compare and the prices that
+// they work out, so what one machine gives up on every other does. What the first run of a
+// setting can do the next can do too, in a recheck. A search through the settings, under a
+// context of [Codec.Search], takes no more than two runs may. Work stops soon after its context
+// ends.
 package codec
 
 import (
@@ -132,7 +138,7 @@ func (l Limits) checkOutput(out, in int64) error {
 // A LimitError says that work was stopped because it became too much, which
 // says nothing about whether the data are sound.
 type LimitError struct {
-	Limit  string // "expanded", "ratio", "dict", "time" or "parts"
+	Limit  string // "expanded", "ratio", "dict", "time", "parts" or "effort"
 	Detail string
 }
 
@@ -236,7 +242,7 @@ func (c *Codec) Encode(ctx context.Context, setting string, w io.Writer, r io.Re
 	if i < 0 {
 		return fmt.Errorf("%s: setting %q: unknown to this version of the program", c.name, setting)
 	}
-	if err := encode(ctx, c.encoders[i], w, r); err != nil {
+	if err := encode(newMeter(ctx), c.encoders[i], w, r); err != nil {
 		return fmt.Errorf("%s: %s: %w", c.name, setting, err)
 	}
 	return nil

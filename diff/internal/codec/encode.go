@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,8 +26,11 @@ import (
 // An encoder is one encoder with all it can be told fixed.
 type encoder struct {
 	name string
-	open func(io.Writer) (io.WriteCloser, error)
+	open opener
 }
+
+// An opener opens an encoder that writes to w and tells m what work it does.
+type opener func(m *meter, w io.Writer) (io.WriteCloser, error)
 
 // asking names a setting that asks something of its own of a decoder: a dictionary, a
 // check, a filter. What stands behind the semicolon is compared where one setting made
@@ -58,16 +60,25 @@ func deflateEncoders() []encoder {
 		s = append(s, encoder{fmt.Sprintf("zlib/%d/mem9", level), openDeflate(deflate.Options{Flavour: deflate.Zlib, Level: level, MemLevel: 9})})
 	}
 	for _, level := range []int{6, 9, 1, -2, 0} {
-		s = append(s, encoder{fmt.Sprintf("go-flate/%d", level), func(w io.Writer) (io.WriteCloser, error) {
-			return flate.NewWriter(w, level)
-		}})
+		s = append(s, encoder{fmt.Sprintf("go-flate/%d", level), openFlate(level)})
 	}
 	for _, level := range []int{5, 9, 6, 1} {
-		s = append(s, encoder{fmt.Sprintf("klauspost-flate/%d", level), func(w io.Writer) (io.WriteCloser, error) {
-			return fastflate.NewWriter(w, level)
-		}})
+		open := func(_ *meter, w io.Writer) (io.WriteCloser, error) { return fastflate.NewWriter(w, level) }
+		if level > 6 { // up to 6 it follows no chains
+			open = klauspostChains.counted(open)
+		}
+		s = append(s, encoder{fmt.Sprintf("klauspost-flate/%d", level), open})
 	}
 	return s
+}
+
+// openFlate opens the standard library's. At levels below 7 its chains are short.
+func openFlate(level int) opener {
+	open := func(_ *meter, w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, level) }
+	if level > 6 {
+		return goChains.counted(open)
+	}
+	return open
 }
 
 // zlibOrder is zlib's levels, likeliest first.
@@ -82,8 +93,12 @@ func zlibLevels() []encoder {
 	return s
 }
 
-func openDeflate(o deflate.Options) func(io.Writer) (io.WriteCloser, error) {
-	return func(w io.Writer) (io.WriteCloser, error) { return deflate.NewWriter(w, o) }
+func openDeflate(o deflate.Options) opener {
+	return func(m *meter, w io.Writer) (io.WriteCloser, error) {
+		o := o
+		o.Work = m
+		return deflate.NewWriter(w, o)
+	}
 }
 
 // xzEncoders are those of XZ Utils: the tool at its presets, with the checks that it and
@@ -121,7 +136,7 @@ func xzEncoders() []encoder {
 		name  string
 		check byte
 	}{{"crc64", xz.CRC64}, {"crc32", xz.CRC32}, {"sha256", xz.SHA256}} {
-		s = append(s, encoder{asking("ulikunitz/" + c.name), func(w io.Writer) (io.WriteCloser, error) {
+		s = append(s, encoder{asking("ulikunitz/" + c.name), func(m *meter, w io.Writer) (io.WriteCloser, error) {
 			return xz.WriterConfig{CheckSum: c.check}.NewWriter(w)
 		}})
 	}
@@ -153,9 +168,12 @@ const (
 const encodeMemory = 192 << 20
 
 // openLZMA returns what opens an encoder of liblzma's. One with a large dictionary
-// gives up on input that would take it past encodeMemory.
-func openLZMA(o lzmaexact.Options) func(io.Writer) (io.WriteCloser, error) {
-	return func(w io.Writer) (io.WriteCloser, error) {
+// gives up on input that would take it past encodeMemory, and one that makes blocks of
+// squashfs on what is none: it writes nothing to compare until it has all.
+func openLZMA(o lzmaexact.Options) opener {
+	return func(m *meter, w io.Writer) (io.WriteCloser, error) {
+		o := o
+		o.Work, m.rate = m, lzmaSteps
 		z, err := lzmaexact.NewWriter(w, o)
 		return &boundedLZMA{Writer: z, o: o}, err
 	}
@@ -170,6 +188,9 @@ type boundedLZMA struct {
 func (z *boundedLZMA) Write(p []byte) (int, error) {
 	z.n += int64(len(p))
 	need, err := z.o.Memory(z.n)
+	if err == nil && z.o.Format == lzmaexact.XZBuffer && z.n > squashfsLargest {
+		err = errors.New("more than a block of squashfs")
+	}
 	if err == nil && need > encodeMemory {
 		err = fmt.Errorf("encoding so much takes %d bytes of memory", need)
 	}
@@ -188,12 +209,13 @@ func lzmaEncoders() []encoder {
 		s = append(s, encoder{asking("xz/" + p.name), openLZMA(lzmaexact.Options{Format: lzmaexact.Alone, Preset: p.level, Extreme: p.extreme})})
 	}
 	for _, block := range squashfsBlocks {
-		s = append(s, encoder{asking(fmt.Sprintf("mksquashfs/%dK", block>>10)), func(w io.Writer) (io.WriteCloser, error) {
-			return &sizedLZMA{w: w, dict: uint32(block)}, nil
+		s = append(s, encoder{asking(fmt.Sprintf("mksquashfs/%dK", block>>10)), func(m *meter, w io.Writer) (io.WriteCloser, error) {
+			m.rate = lzmaSteps
+			return &sizedLZMA{m: m, w: w, dict: uint32(block)}, nil
 		}})
 	}
 	return append(s, encoder{
-		asking("ulikunitz/marker"), func(w io.Writer) (io.WriteCloser, error) {
+		asking("ulikunitz/marker"), func(m *meter, w io.Writer) (io.WriteCloser, error) {
 			// The writer takes single bytes from here on, hence the buffer.
 			b := bufio.NewWriterSize(w, bufferSize)
 			l, err := lzma.NewWriter(b)
@@ -208,6 +230,7 @@ func lzmaEncoders() []encoder {
 // A sizedLZMA encodes a block as mksquashfs does with lzma: an end marker, and all the
 // same the size in the header. It gives up on what is no block.
 type sizedLZMA struct {
+	m     *meter
 	w     io.Writer
 	dict  uint32
 	block []byte
@@ -222,7 +245,7 @@ func (z *sizedLZMA) Write(p []byte) (int, error) {
 }
 
 func (z *sizedLZMA) Close() error {
-	w, err := lzmaexact.NewWriter(z.w, lzmaexact.Options{Format: lzmaexact.Alone, Preset: 5, Dict: z.dict, Size: int64(len(z.block))})
+	w, err := lzmaexact.NewWriter(z.w, lzmaexact.Options{Format: lzmaexact.Alone, Preset: 5, Dict: z.dict, Size: int64(len(z.block)), Work: z.m})
 	if err != nil {
 		return err
 	}
@@ -241,8 +264,12 @@ func lz4BlockEncoders() []encoder {
 	return s
 }
 
-func openLZ4(o lz4exact.Options) func(io.Writer) (io.WriteCloser, error) {
-	return func(w io.Writer) (io.WriteCloser, error) { return lz4exact.NewWriter(w, o) }
+func openLZ4(o lz4exact.Options) opener {
+	return func(m *meter, w io.Writer) (io.WriteCloser, error) {
+		o := o
+		o.Work, m.rate = m, lz4Steps
+		return lz4exact.NewWriter(w, o)
+	}
 }
 
 // lzoBlockEncoders are those of mkfs.ubifs, mkfs.jffs2 and mksquashfs, and Linux's.
@@ -259,9 +286,17 @@ func lzoBlockEncoders() []encoder {
 		{"lzo1x_999/9+optimize", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 9, Optimize: true}},
 		{"lzo1x_999/9", lzoexact.Options{Method: lzoexact.LZO1X999, Level: 9}},
 	} {
-		s = append(s, encoder{c.name, func(w io.Writer) (io.WriteCloser, error) { return lzoexact.NewWriter(w, c.o) }})
+		s = append(s, encoder{c.name, openLZO(c.o)})
 	}
 	return s
+}
+
+func openLZO(o lzoexact.Options) opener {
+	return func(m *meter, w io.Writer) (io.WriteCloser, error) {
+		o := o
+		o.Work = m
+		return lzoexact.NewWriter(w, o)
+	}
 }
 
 // lzopEncoders are those of lzop at its levels, of which 3 stands for 2 to 6.
@@ -277,8 +312,8 @@ func lzopEncoders(sum lzopSum) []encoder {
 		{8, lzoexact.Options{Method: lzoexact.LZO1X999, Level: 8, Optimize: true}},
 		{7, lzoexact.Options{Method: lzoexact.LZO1X999, Level: 7, Optimize: true}},
 	} {
-		s = append(s, encoder{fmt.Sprintf("lzop/%d", c.level), func(w io.Writer) (io.WriteCloser, error) {
-			return &lzopWriter{w: w, sum: sum, o: c.o}, nil
+		s = append(s, encoder{fmt.Sprintf("lzop/%d", c.level), func(m *meter, w io.Writer) (io.WriteCloser, error) {
+			return &lzopWriter{w: w, sum: sum, open: func(w io.Writer) (io.WriteCloser, error) { return openLZO(c.o)(m, w) }}, nil
 		}})
 	}
 	return s
@@ -291,7 +326,7 @@ const lzopBlock = 256 << 10
 type lzopWriter struct {
 	w     io.Writer
 	sum   lzopSum
-	o     lzoexact.Options
+	open  func(io.Writer) (io.WriteCloser, error)
 	block []byte
 }
 
@@ -323,7 +358,7 @@ func (z *lzopWriter) Close() error {
 // flush writes a block: as it is, if it would not shrink.
 func (z *lzopWriter) flush() error {
 	var packed bytes.Buffer
-	e, err := lzoexact.NewWriter(&packed, z.o)
+	e, err := z.open(&packed)
 	if err != nil {
 		return err
 	}
@@ -360,16 +395,14 @@ func zlibEncoders() []encoder {
 		s = append(s, zlibOf(e.name, zlibOrder[i], e.open))
 	}
 	for _, level := range []int{6, 9, 1} {
-		s = append(s, zlibOf(fmt.Sprintf("go-zlib/%d", level), level, func(w io.Writer) (io.WriteCloser, error) {
-			return flate.NewWriter(w, level)
-		}))
+		s = append(s, zlibOf(fmt.Sprintf("go-zlib/%d", level), level, openFlate(level)))
 	}
 	return s
 }
 
 // zlibOf makes an encoder of zlib streams of one of DEFLATE. The level is that of
 // zlib, which the header tells roughly; the window is 32 KiB.
-func zlibOf(name string, level int, open func(io.Writer) (io.WriteCloser, error)) encoder {
+func zlibOf(name string, level int, open opener) encoder {
 	head := uint16(0x7800) // 32 KiB, deflate
 	switch {
 	case level >= 7:
@@ -380,11 +413,11 @@ func zlibOf(name string, level int, open func(io.Writer) (io.WriteCloser, error)
 		head |= 1 << 6
 	}
 	head += 31 - head%31
-	return encoder{name, func(w io.Writer) (io.WriteCloser, error) {
+	return encoder{name, func(m *meter, w io.Writer) (io.WriteCloser, error) {
 		if _, err := w.Write(binary.BigEndian.AppendUint16(nil, head)); err != nil {
 			return nil, err
 		}
-		z, err := open(w)
+		z, err := open(m, w)
 		return &zlibWriter{z, w, adler32.New()}, err
 	}}
 }
@@ -414,7 +447,7 @@ func (z *zlibWriter) Close() error {
 func zstdEncoders() []encoder {
 	var s []encoder
 	for _, level := range []zstd.EncoderLevel{zstd.SpeedDefault, zstd.SpeedFastest, zstd.SpeedBetterCompression, zstd.SpeedBestCompression} {
-		s = append(s, encoder{asking("klauspost/" + level.String()), func(w io.Writer) (io.WriteCloser, error) {
+		s = append(s, encoder{asking("klauspost/" + level.String()), func(m *meter, w io.Writer) (io.WriteCloser, error) {
 			return zstd.NewWriter(w, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
 		}})
 	}
@@ -438,10 +471,14 @@ func lz4Encoders() []encoder {
 		{"pierrec;pierrec", nil},
 		{"pierrec/9;pierrec", []lz4.Option{lz4.CompressionLevelOption(lz4.Level9)}},
 	} {
-		s = append(s, encoder{c.name, func(w io.Writer) (io.WriteCloser, error) {
+		open := func(_ *meter, w io.Writer) (io.WriteCloser, error) {
 			z := lz4.NewWriter(w)
 			return z, z.Apply(c.options...)
-		}})
+		}
+		if len(c.options) > 0 {
+			open = pierrecChains.counted(open)
+		}
+		s = append(s, encoder{c.name, open})
 	}
 	return s
 }
@@ -454,19 +491,20 @@ type flushed struct {
 
 func (f flushed) Close() error { return errors.Join(f.WriteCloser.Close(), f.buf.Flush()) }
 
-func encode(ctx context.Context, e encoder, w io.Writer, r io.Reader) error {
-	z, err := e.open(w)
+func encode(m *meter, e encoder, w io.Writer, r io.Reader) error {
+	z, err := e.open(m, w)
 	if err != nil {
 		return err
 	}
 	// Full buffers throughout: how the reader cuts the data cannot matter.
 	buf := make([]byte, bufferSize)
 	for {
-		if err := alive(ctx); err != nil {
-			return err
-		}
 		n, end, err := readFull(r, buf)
 		if err != nil {
+			return err
+		}
+		m.allow(n)
+		if err := m.Spend(n * touchSteps); err != nil {
 			return err
 		}
 		if _, err := z.Write(buf[:n]); err != nil {

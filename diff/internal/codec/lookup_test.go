@@ -54,6 +54,7 @@ func FindSetting(ctx context.Context, codec string, encoded io.ReaderAt, encoded
 	if err != nil {
 		return "", false, err
 	}
+	ctx, _ = c.Search(ctx)
 	for _, setting := range c.Settings() {
 		same, err := ledger.Reproduces(ctx, c, setting, io.NewSectionReader(encoded, 0, encodedSize), io.NewSectionReader(decoded, 0, decodedSize))
 		if same || err != nil {

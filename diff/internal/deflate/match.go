@@ -39,17 +39,22 @@ func (e *encoder) search(old, beat int) int {
 	mask := len(prev) - 1
 	scan := window[e.at : e.at+maxMatch+8]
 	start := binary.LittleEndian.Uint16(scan)
-	end := binary.LittleEndian.Uint16(scan[beat-1:])
-	best := beat
+	best, looks := beat, chain
+	// Most candidates fail at the bytes that would make them longer; where those are
+	// few kinds of bytes, only many of them tell candidates apart.
+	tail := max(best-7, 0)
+	end, mask8 := tailOf(scan, best)
 	for {
-		// Most candidates fail at the bytes that would make them longer.
-		if binary.LittleEndian.Uint16(window[old+best-1:]) == end && binary.LittleEndian.Uint16(window[old:]) == start {
-			if n := common(window[old:old+maxMatch+8], scan); n > best {
+		if (binary.LittleEndian.Uint64(window[old+tail:])^end)&mask8 == 0 && binary.LittleEndian.Uint16(window[old:]) == start {
+			n := common(window[old:old+maxMatch+8], scan)
+			e.steps += 1 + n>>3
+			if n > best {
 				best, e.matchStart = n, old
 				if n >= nice {
 					break
 				}
-				end = binary.LittleEndian.Uint16(scan[best-1:])
+				tail = max(best-7, 0)
+				end, mask8 = tailOf(scan, best)
 			}
 		}
 		if old = int(prev[old&mask]); old <= limit {
@@ -59,7 +64,24 @@ func (e *encoder) search(old, beat int) int {
 			break
 		}
 	}
+	e.steps += looks - chain + 1
 	return min(best, e.ahead)
+}
+
+// tailOf returns the last eight bytes of the first n+1, or as many as there are, and
+// a mask of them.
+func tailOf(p []byte, n int) (tail, mask uint64) {
+	return binary.LittleEndian.Uint64(p[max(n-7, 0):]), ^uint64(0) >> (8 * max(7-n, 0))
+}
+
+// tell reports the steps taken, a batch at a time.
+func (e *encoder) tell() error {
+	if e.steps < stepBatch || e.work == nil {
+		return nil
+	}
+	n := e.steps
+	e.steps = 0
+	return e.work.Spend(n)
 }
 
 // common counts the bytes that a and b begin with alike, at most maxMatch.
@@ -80,6 +102,9 @@ func (e *encoder) greedy() error {
 		if e.gzip || e.ahead >= minMatch {
 			if old := e.insert(e.at); e.searchable(old) {
 				length = e.search(old, minMatch-1)
+				if err := e.tell(); err != nil {
+					return err
+				}
 			}
 		}
 		if length < minMatch {
@@ -120,6 +145,9 @@ func (e *encoder) lazily() error {
 		e.length = minMatch - 1
 		if before < e.lazy && e.searchable(old) {
 			e.length = e.search(old, before)
+			if err := e.tell(); err != nil {
+				return err
+			}
 			if e.length == minMatch && e.at-e.matchStart > tooFar || e.filtered && e.length <= 5 {
 				e.length = minMatch - 1
 			}

@@ -33,6 +33,11 @@ type Options struct {
 	MemLevel   int      // Zlib: 1 to 9; 0 means 8
 	WindowBits int      // Zlib: 8 to 15; 0 means 15
 	Strategy   Strategy // Zlib
+
+	// Work, unless it is nil, is told what searches for matches come to, while they
+	// do: a step for each position looked at and for each eight bytes found alike.
+	// An error of it ends the encoding and is what the writer returns.
+	Work interface{ Spend(steps int) error }
 }
 
 // Stored is the level at which nothing is compressed, zlib's level 0.
@@ -45,6 +50,7 @@ const (
 	// all the input were there.
 	minLookahead = maxMatch + minMatch + 1
 	tooFar       = 4096 // a match of three costs more than its bytes beyond
+	stepBatch    = 4096 // steps that are told together
 )
 
 // A tuning is what a level stands for.
@@ -119,6 +125,7 @@ func NewWriter(w io.Writer, o Options) (io.WriteCloser, error) {
 			onlyFixed: o.Strategy == Fixed,
 		},
 		early: o.Flavour == Gzip && o.Level > 2,
+		work:  o.Work,
 	}
 	switch {
 	case o.Strategy == HuffmanOnly:
@@ -156,6 +163,9 @@ type encoder struct {
 	pending    bool
 	ending     bool // there is no more input
 	ended      bool // gzip: has seen that there is no more
+
+	steps int // not told yet
+	work  interface{ Spend(int) error }
 
 	block block
 	err   error

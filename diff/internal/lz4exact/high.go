@@ -28,6 +28,10 @@ type high struct {
 	base  uint32 // the index of buf[0]
 	low   uint32 // the index of the first byte there is to match with
 	start uint32 // the index where the block begins
+
+	steps int // taken and not told yet
+	work  interface{ Spend(int) error }
+	err   error // of work: the block is given up
 }
 
 func newHigh() *high {
@@ -71,6 +75,26 @@ func (h *high) read32(i int) uint32 { return binary.LittleEndian.Uint32(h.buf[i:
 
 func hash15(v uint32) uint32 { return v * 2654435761 >> 17 }
 
+// stepBatch is how many steps are told together.
+const stepBatch = 4096
+
+// tell reports the steps taken, a batch at a time, and whether to go on.
+func (h *high) tell() bool {
+	if h.steps >= stepBatch && h.work != nil && h.err == nil {
+		h.err = h.work.Spend(h.steps)
+		h.steps = 0
+	}
+	return h.err == nil
+}
+
+// common counts how many bytes are alike from a and b on, up to the one where a is
+// at end.
+func (h *high) common(a, b, end int) int {
+	n := common(h.buf, a, b, end)
+	h.steps += 1 + n>>3
+	return n
+}
+
 // insert puts the positions before at into the chains.
 func (h *high) insert(at int) {
 	for end := h.base + uint32(at); h.next < end; h.next++ {
@@ -100,19 +124,23 @@ func (h *high) widest(at, first, end, beat int, swap bool) match {
 	h.insert(at)
 	old := h.head[hash15(pattern)]
 	for tries := h.attempts; old >= lowest && tries > 0; tries-- {
+		h.steps++
 		length := 0
 		from := int(old - h.base)
 		if old >= h.start {
 			i := best.length - 1
-			if binary.LittleEndian.Uint16(buf[first+i:]) == binary.LittleEndian.Uint16(buf[from-back+i:]) && h.read32(from) == pattern {
+			// Where a match cannot begin before, the last bytes of the best have to be alike
+			// too: where there are few kinds of bytes, only many tell candidates apart.
+			if (back > 0 || i < 7 || binary.LittleEndian.Uint64(buf[at+i-7:]) == binary.LittleEndian.Uint64(buf[from+i-7:])) &&
+				binary.LittleEndian.Uint16(buf[first+i:]) == binary.LittleEndian.Uint16(buf[from-back+i:]) && h.read32(from) == pattern {
 				n := h.before(at, from, first, int(h.start-h.base))
-				length = minMatch + common(buf, at+minMatch, from+minMatch, end) + n
+				length = minMatch + h.common(at+minMatch, from+minMatch, end) + n
 				if length > best.length {
 					best = match{at - n, from - n, length}
 				}
 			}
 		} else if old+4 <= h.start && h.read32(from) == pattern {
-			length = minMatch + common(buf, at+minMatch, from+minMatch, end)
+			length = minMatch + h.common(at+minMatch, from+minMatch, end)
 			n := h.before(at, from, first, int(h.low-h.base))
 			length += n
 			if length > best.length {
@@ -123,6 +151,7 @@ func (h *high) widest(at, first, end, beat int, swap bool) match {
 		if swap && length == best.length && old+uint32(best.length) <= here {
 			far, step, slow := uint32(1), uint32(1), uint32(1<<4)
 			for i := uint32(0); int(i) <= best.length-minMatch; i += step {
+				h.steps++
 				d := uint32(h.chain[uint16(old+i)])
 				step = slow >> 4
 				slow++
@@ -173,6 +202,7 @@ func (h *high) pattern(c, lowest uint32, run, end int, b byte, here0 bool, here 
 	for at-backward > int(h.low-h.base) && h.buf[at-backward-1] == b {
 		backward++
 	}
+	h.steps += backward >> 3
 	backward = min(backward, int(c-lowest))
 	segment := backward + forward
 	if segment >= run && forward <= run {
@@ -209,10 +239,14 @@ func (h *high) whole(i uint32) bool { return h.start-1-i >= 3 }
 
 // repeated counts the bytes b from at to end.
 func (h *high) repeated(at, end int, b byte) int {
-	n := 0
+	n, eight := 0, uint64(b)*0x0101010101010101
+	for at+n+8 <= end && binary.LittleEndian.Uint64(h.buf[at+n:]) == eight {
+		n += 8
+	}
 	for at+n < end && h.buf[at+n] == b {
 		n++
 	}
+	h.steps += 1 + n>>3
 	return n
 }
 
@@ -222,6 +256,7 @@ func (h *high) before(a, b, first, low int) int {
 	for a-n > first && b-n > low && h.buf[a-n-1] == h.buf[b-n-1] {
 		n++
 	}
+	h.steps += n >> 3
 	return n
 }
 
@@ -243,11 +278,14 @@ func (h *high) chains(out *sequences) bool {
 			return m, false
 		}
 		w := h.widest(m.end()-overlap, m.start, matchEnd, m.length, false)
-		return w, w.length > m.length
+		return w, w.length > m.length && h.tell()
 	}
 	at := start
 next:
 	for at <= limit {
+		if !h.tell() {
+			return false
+		}
 		one := h.widest(at, at, matchEnd, minMatch-1, false)
 		if one.length < minMatch {
 			at++

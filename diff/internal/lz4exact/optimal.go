@@ -39,7 +39,7 @@ func sequencePrice(literals, length int) int {
 // longer looks for a match at a position longer than beat; none has no length.
 func (o *optimal) longer(at, beat int) (length, offset int) {
 	m := o.widest(at, at, len(o.buf)-lastLiterals, beat, true)
-	if m.length <= beat {
+	if m.length <= beat || !o.tell() {
 		return 0, 0
 	}
 	return m.length, at - m.from
@@ -60,6 +60,9 @@ func (o *optimal) block(out *sequences) bool {
 	for at <= limit {
 		before := at - out.anchor
 		length, offset := o.longer(at, minMatch-1)
+		if o.err != nil {
+			return false
+		}
 		if length == 0 {
 			at++
 			continue
@@ -79,6 +82,9 @@ func (o *optimal) block(out *sequences) bool {
 		}
 		o.tail(length)
 		last := o.extend(at, limit, length, enough)
+		if o.err != nil {
+			return false
+		}
 
 		// The steps lead back from the last; turn them round.
 		i := last.pos
@@ -127,6 +133,9 @@ func (o *optimal) extend(at, limit, last, enough int) final {
 			beat = minMatch - 1
 		}
 		length, offset := o.longer(at+cur, beat)
+		if o.err != nil {
+			return final{}
+		}
 		if length == 0 {
 			continue
 		}

@@ -1,6 +1,7 @@
 package lz4exact
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,6 +38,11 @@ type Options struct {
 	BlockChecksum bool  // Frame: each block is followed by its checksum
 	NoChecksum    bool  // Frame: no checksum of the content at the end
 	ContentSize   int64 // Frame: what the header says of the content, in bytes; 0 is nothing
+
+	// Work, unless it is nil, is told what searches for matches come to at level 3 and
+	// up, while they do: a step for each position looked at and for each eight bytes
+	// found alike. An error of it ends the encoding and is what the writer returns.
+	Work interface{ Spend(steps int) error }
 }
 
 var (
@@ -175,13 +181,16 @@ func (e *encoder) flush() error {
 		}
 		var fits bool
 		if out, fits = e.blocks.encode(e, out, room); !fits {
-			return ErrRoom
+			return cmp.Or(e.blocks.err(), ErrRoom)
 		}
 	case Legacy:
 		if len(data) == 0 {
 			break
 		}
 		out, _ = e.blocks.encode(e, append(out, 0, 0, 0, 0), -1)
+		if err := e.blocks.err(); err != nil {
+			return err
+		}
 		binary.LittleEndian.PutUint32(out[at:], uint32(len(out)-at-4))
 	default:
 		e.sum.write(data)
@@ -190,6 +199,9 @@ func (e *encoder) flush() error {
 		}
 		var fits bool
 		out, fits = e.blocks.encode(e, append(out, 0, 0, 0, 0), len(data)-1)
+		if err := e.blocks.err(); err != nil {
+			return err
+		}
 		if fits {
 			binary.LittleEndian.PutUint32(out[at:], uint32(len(out)-at-4))
 		} else {
@@ -263,6 +275,14 @@ var tables = [13]struct{ attempts, enough int }{
 	10: {96, 64}, 11: {512, 128}, 12: {16384, horizon},
 }
 
+// err is why the last block was given up, or nil.
+func (b *blocks) err() error {
+	if b.high == nil {
+		return nil
+	}
+	return b.high.err
+}
+
 // far is the index from which tables start over, so that no index overflows.
 const far = 1 << 30
 
@@ -285,6 +305,7 @@ func (b *blocks) encode(e *encoder, out []byte, room int) ([]byte, bool) {
 	}
 	if b.high == nil || !e.o.Linked {
 		b.high = newHigh()
+		b.high.work = e.o.Work
 		t := tables[e.o.Level]
 		b.high.attempts, b.high.patterns = t.attempts, e.o.Level >= 9
 		b.optimal = nil

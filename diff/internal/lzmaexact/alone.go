@@ -33,7 +33,10 @@ func (a *alone) head() error {
 
 func (a *alone) code(final bool) error {
 	for {
-		done := a.e.code(final, math.MaxInt, outputStep)
+		done, err := a.e.code(final, math.MaxInt, outputStep)
+		if err != nil {
+			return err
+		}
 		if err := a.flush(); err != nil || !done || final && a.e.unencoded() == 0 {
 			return err
 		}

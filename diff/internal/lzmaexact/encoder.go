@@ -66,12 +66,13 @@ func (e *encoder) pass(n int) {
 
 // code encodes what the window lets it; if final, up to the end of the input. It
 // stops early, and returns true, where the window's position stop is reached or the
-// output might come to room bytes; true too at the end of the input.
-func (e *encoder) code(final bool, stop, room int) bool {
+// output might come to room bytes; true too at the end of the input. Errors: that of
+// the work told.
+func (e *encoder) code(final bool, stop, room int) (bool, error) {
 	if !e.begun {
 		if e.read == e.limit {
 			if !final {
-				return false
+				return false, nil
 			}
 		} else {
 			// The first symbol is always a literal.
@@ -84,11 +85,14 @@ func (e *encoder) code(final bool, stop, room int) bool {
 	for e.read-e.ahead < stop && e.rc.size() < room {
 		if e.read >= e.limit {
 			if !final {
-				return false
+				return false, nil
 			}
 			if e.ahead == 0 {
 				break
 			}
+		}
+		if err := e.tell(); err != nil {
+			return false, err
 		}
 		var back, n uint32
 		if e.parser == nil {
@@ -111,5 +115,5 @@ func (e *encoder) code(final bool, stop, room int) bool {
 		e.ahead -= int(n)
 		e.pos += n
 	}
-	return true
+	return true, nil
 }

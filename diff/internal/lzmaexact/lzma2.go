@@ -42,7 +42,10 @@ func (c *chunker) code(final bool) error {
 		if left := chunkSize - c.size; left >= maxMatch {
 			stop = start + left - maxMatch
 		}
-		done := e.code(final, stop, chunkHead+chunkData-lookahead)
+		done, err := e.code(final, stop, chunkHead+chunkData-lookahead)
+		if err != nil {
+			return err
+		}
 		c.size += e.read - e.ahead - start
 		if !done {
 			return nil

@@ -253,12 +253,14 @@ func (e *encoder) start() (back, n, end uint32) {
 			continue
 		}
 		price := rep + e.priceRep(i, state, posState)
+		e.steps += l
 		for n := uint32(l); n >= 2; n-- {
 			nodes[n].offer(price+e.priceRepLen(n, posState), 0, uint32(i))
 		}
 	}
 	price := match + price0(e.isRep[state])
 	i := 0
+	e.steps += main
 	for n := uint32(max(repLens[0]+1, 2)); n <= uint32(main); n++ {
 		for n > ms[i].n {
 			i++
@@ -402,6 +404,7 @@ func (e *encoder) extendWays(cur, end uint32) uint32 {
 		}
 		reach(cur + l)
 		price := rep + e.priceRep(i, state, posState)
+		e.steps += int(l)
 		for n := l; n >= 2; n-- {
 			nodes[cur+n].offer(price+e.priceRepLen(n, posState), cur, uint32(i))
 		}
@@ -425,6 +428,7 @@ func (e *encoder) extendWays(cur, end uint32) uint32 {
 		return end
 	}
 	reach(cur + main)
+	e.steps += int(main)
 	price := match + price0(e.isRep[state])
 	i := 0
 	for least > ms[i].n {

@@ -107,6 +107,12 @@ type Options struct {
 	// that the size is unknown. The end marker is written all the same, as
 	// mksquashfs has it.
 	Size int64
+
+	// Work, unless it is nil, is told what searches for matches and for ways come to,
+	// while they do: a step for each position looked at, for each eight bytes compared
+	// and for each length that is priced. An error of it ends the encoding and is what the
+	// writer returns.
+	Work interface{ Spend(steps int) error }
 }
 
 const (

@@ -45,6 +45,22 @@ type window struct {
 	tree  bool
 	nice  int
 	depth int
+
+	steps int // taken and not told yet
+	work  interface{ Spend(int) error }
+}
+
+// stepBatch is how many steps are told together.
+const stepBatch = 4096
+
+// tell reports the steps taken, a batch at a time.
+func (w *window) tell() error {
+	if w.steps < stepBatch || w.work == nil {
+		return nil
+	}
+	n := w.steps
+	w.steps = 0
+	return w.work.Spend(n)
 }
 
 func (w *window) init(t tuning, keep int) {
@@ -295,6 +311,7 @@ func (w *window) findChain(limit int, pos, candidate uint32, best int, ms []matc
 	w.sons[w.slot] = candidate
 	cur := w.read
 	for depth := w.depth; depth > 0; depth-- {
+		w.steps++
 		delta := pos - candidate
 		if delta >= w.cycle {
 			break
@@ -321,6 +338,7 @@ func (w *window) findTree(limit int, pos, candidate uint32, best int, ms []match
 	larger, smaller := &sons[w.slot*2+1], &sons[w.slot*2]
 	var nLarger, nSmaller int
 	for depth := w.depth; depth > 0; depth-- {
+		w.steps++
 		delta := pos - candidate
 		if delta >= w.cycle {
 			break
@@ -360,6 +378,7 @@ func (w *window) insertTree(limit int, pos, candidate uint32) {
 	larger, smaller := &sons[w.slot*2+1], &sons[w.slot*2]
 	var nLarger, nSmaller int
 	for depth := w.depth; depth > 0; depth-- {
+		w.steps++
 		delta := pos - candidate
 		if delta >= w.cycle {
 			break
@@ -391,6 +410,7 @@ func (w *window) insertTree(limit int, pos, candidate uint32) {
 // extend returns how many bytes at i and j agree, limit at most, if the first n do.
 func (w *window) extend(i, j, n, limit int) int {
 	for n < limit {
+		w.steps++
 		x := binary.LittleEndian.Uint64(w.buf[i+n:]) ^ binary.LittleEndian.Uint64(w.buf[j+n:])
 		if x != 0 {
 			return min(n+bits.TrailingZeros64(x)>>3, limit)

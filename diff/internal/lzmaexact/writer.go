@@ -41,6 +41,7 @@ func NewWriter(w io.Writer, o Options) (*Writer, error) {
 		o.BlockSize = max(3*int64(t.dict), 1<<20)
 	}
 	e := newEncoder(t, o.keep(t))
+	e.work = o.Work
 	z := &Writer{o: o, t: t, chain: chain{e: e, c: &chunker{e: e}, bcj: o.BCJ}}
 	if o.Format == Alone {
 		z.chain.c = &alone{e: e, size: o.Size}
@@ -149,8 +150,14 @@ func (z *Writer) begin() error {
 	z.begun = true
 	switch z.o.Format {
 	case Alone:
-		z.chain.restart(z.w)
-		return z.chain.c.(*alone).head()
+		// The header first: who compares it may need no tables.
+		a := z.chain.c.(*alone)
+		a.restart(z.w)
+		err := a.head()
+		if err == nil {
+			z.chain.restart(z.w)
+		}
+		return err
 	case LZMA2:
 		z.chain.restart(z.w)
 		return nil

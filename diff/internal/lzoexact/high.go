@@ -47,6 +47,22 @@ type finder struct {
 	// What was found at the position before at.
 	length, offset int
 	offsets        [byLen]int // by length: the nearest match of it, or 0
+
+	steps int // taken and not told yet
+	work  interface{ Spend(int) error }
+}
+
+// stepBatch is how many steps are told together.
+const stepBatch = 4096
+
+// tell reports the steps taken, a batch at a time.
+func (f *finder) tell() error {
+	if f.steps < stepBatch || f.work == nil {
+		return nil
+	}
+	n := f.steps
+	f.steps = 0
+	return f.work.Spend(n)
 }
 
 func newFinder(data []byte, t tuning) *finder {
@@ -145,8 +161,13 @@ func (f *finder) search(node, n, look int) {
 	if f.length == look {
 		return
 	}
+	tail, want, mask := f.tail(scan)
 	for ; n > 0; n, node = n-1, int(f.before[node&(ring-1)]) {
+		f.steps++
 		from := f.data[node : node+look]
+		if mask != 0 && (binary.LittleEndian.Uint64(from[tail:])^want)&mask != 0 {
+			continue
+		}
 		if from[f.length] != scan[f.length] || from[f.length-1] != scan[f.length-1] || from[0] != scan[0] || from[1] != scan[1] {
 			continue
 		}
@@ -157,6 +178,7 @@ func (f *finder) search(node, n, look int) {
 		for i < look && scan[i] == from[i] {
 			i++
 		}
+		f.steps += 1 + i>>3
 		if f.near && i < byLen && f.offsets[i] == 0 {
 			f.offsets[i] = at - node
 		}
@@ -165,8 +187,21 @@ func (f *finder) search(node, n, look int) {
 			if i == look || i >= longest || i > int(f.best[node&(ring-1)]) {
 				return
 			}
+			tail, want, mask = f.tail(scan)
 		}
 	}
+}
+
+// tail returns up to eight bytes of scan, where they begin, and a mask of them, that a
+// candidate has if it is longer than the longest so far, or shorter by two at most: what
+// is shorter still is of no use to better. Where there are few kinds of bytes, only many
+// of them tell candidates apart.
+func (f *finder) tail(scan []byte) (at int, bytes, mask uint64) {
+	n := f.length - 2
+	if at = max(n-8, 0); n <= 0 || len(scan) < 8 {
+		return 0, 0, 0
+	}
+	return at, binary.LittleEndian.Uint64(scan[at:]), ^uint64(0) >> (8 * max(8-n, 0))
 }
 
 // better takes a match one or two bytes shorter where that is nearer and takes
@@ -233,11 +268,15 @@ func gain(ahead, literals, now, later, cut int) int {
 }
 
 // high compresses at a level of LZO1X-999.
-func high(data []byte, t tuning) []byte {
+func high(data []byte, t tuning, work interface{ Spend(int) error }) ([]byte, error) {
 	c := &coder{out: make([]byte, 0, len(data)/2)}
 	f := newFinder(data, t)
+	f.work = work
 	from := 0 // where the literals not yet written begin
 	for more := f.find(); more; {
+		if err := f.tell(); err != nil {
+			return nil, err
+		}
 		at := f.at - 1
 		literals := at - from
 		length, offset := f.length, f.offset
@@ -301,5 +340,5 @@ func high(data []byte, t tuning) []byte {
 	}
 	c.begin(data[from:])
 	c.end()
-	return c.out
+	return c.out, nil
 }

@@ -26,6 +26,11 @@ type Options struct {
 	Method   Method
 	Level    int  // LZO1X999: 1 to 9
 	Optimize bool // LZO1X999: lzo1x_optimize rearranges what comes out
+
+	// Work, unless it is nil, is told what searches for matches come to with LZO1X999,
+	// while they do: a step for each position looked at and for each eight bytes found
+	// alike. An error of it ends the encoding and is what the writer returns.
+	Work interface{ Spend(steps int) error }
 }
 
 var errClosed = errors.New("lzoexact: the writer is closed")
@@ -77,7 +82,9 @@ func (e *encoder) Close() error {
 	case LZO1X115:
 		out = fast(e.buf, 13)
 	case LZO1X999:
-		out = high(e.buf, tunings[e.o.Level])
+		if out, e.err = high(e.buf, tunings[e.o.Level], e.o.Work); e.err != nil {
+			return e.err
+		}
 		if e.o.Optimize {
 			optimize(out, len(e.buf))
 		}
