@@ -497,7 +497,7 @@ func (al *aligner) find(ix *index, r, d ledger.Range) ([]match, error) {
 	}
 	var out []match
 	oldest := power(ix.block)
-	buf := make([]byte, chunk+ix.block)
+	buf := make([]byte, min(d.Len, chunk+ix.block))
 	floor := d.Off // nothing before it is matched again
 	for start := d.Off; start+ix.block <= d.End(); {
 		if err := al.ctx.Err(); err != nil {

@@ -96,6 +96,7 @@ func compare(ctx context.Context, ref, dep Image, opt Options, apart bool) (*Res
 		carried: map[*Section]*carried{}, gathered: map[*Stream]*gathering{}, pinned: map[*Section]bool{},
 	}
 	defer w.close()
+	w.opener.budget.input = ref.Size + dep.Size
 	for _, r := range opt.Rules {
 		for _, op := range r.Ops {
 			if w.rules[op] == nil {
@@ -125,7 +126,9 @@ func compare(ctx context.Context, ref, dep Image, opt Options, apart bool) (*Res
 			l.Entries = append(l.Entries, s.entries...)
 		}
 		s.entries, s.dep.root = nil, Section{} // the reference's layout still names what is missing
+		s.gathering, s.into = nil, nil
 	}
+	w.carried, w.gathered, w.pinned, w.al, w.shared = nil, nil, nil, nil, shared{}
 	opt.Progress("checking", 0, 1)
 	if err := l.Check(ctx, ledger.Image{ReaderAt: ref, Size: ref.Size}, ledger.Image{ReaderAt: dep, Size: dep.Size}, Tools(opt)); err != nil {
 		return nil, err
@@ -170,6 +173,9 @@ type walker struct {
 	carried  map[*Section]*carried
 	gathered map[*Stream]*gathering
 	pinned   map[*Section]bool // deployed sections in which pieces of gathered streams stand
+
+	shared  shared
+	entries int64 // emitted
 
 	// Of the stratum being walked.
 	k       int
@@ -221,13 +227,16 @@ func (w *walker) stratum(k int) error {
 	if k == 0 && w.opt.Labels != nil && w.s.ref.root.Format == "" {
 		w.label()
 	}
-	return nil
+	return w.full()
 }
 
 // pair accounts for the deployed section h.d against its counterpart h.r.
 func (w *walker) pair(h here) error {
 	if h.d.Len == 0 && h.r.Len == 0 {
 		return nil
+	}
+	if err := w.full(); err != nil {
+		return err
 	}
 	if w.piece(h) {
 		return nil
@@ -251,10 +260,8 @@ func (w *walker) pair(h here) error {
 	}
 	if h.r.Spec != nil {
 		if rule := w.rules[h.r.Spec.Op]; rule != nil && h.place != nil && (h.d.Len > 0 || h.r.Spec.Op == ledger.OpFill) {
-			place := *h.place
-			place.Field = h.r.Name
 			w.emit(ledger.Entry{
-				Dep: h.d.Range(), Op: h.r.Spec.Op, Ref: h.r.Range(), Spec: h.r.Spec, Place: &place,
+				Dep: h.d.Range(), Op: h.r.Spec.Op, Ref: h.r.Range(), Spec: w.shared.spec(h.r.Spec), Place: w.shared.place(h.place, h.r.Name),
 				Path: h.path, Rule: rule.Name, Note: rule.Because,
 			})
 			w.ref = h.r.End()
@@ -375,7 +382,7 @@ func (w *walker) children(h here, rk, dk []Section) error {
 		c.r, c.d, c.rp, c.dp = &rk[p[0]], &dk[p[1]], h.r, h.d
 		c.path = join(h.path, c.d)
 		c.same = c.path
-		if len(dk) > maxRows || h.d.Table != nil || isField(c.d) {
+		if len(dk) > maxRows || h.d.Bunch || h.d.Table != nil || isField(c.d) {
 			c.same = h.path
 		}
 		if err := w.pair(c); err != nil {
@@ -527,16 +534,20 @@ func (w *walker) decode(codec ledger.Codec, l *layer, s *Section, side string, h
 
 // setting finds the encoder setting that made the carrier s out of stream,
 // trying first one before the catalogue; "" if none did.
-func (w *walker) setting(codec ledger.Codec, first string, l *layer, s *Section, stream *spool) (string, error) {
+func (w *walker) setting(codec ledger.Codec, first string, l *layer, s *Section, stream *spool, note Note) (string, error) {
 	try := codec.Settings()
 	if first != "" {
 		try = append([]string{first}, try...)
+	}
+	ctx, gaveUp := w.ctx, func() bool { return false }
+	if c, ok := codec.(searcher); ok {
+		ctx, gaveUp = c.Search(w.ctx)
 	}
 	for i, x := range try {
 		if i > 0 && x == first {
 			continue // tried before all others
 		}
-		same, err := ledger.Reproduces(w.ctx, codec, x, io.NewSectionReader(l, s.Off, s.Len), io.NewSectionReader(stream, 0, stream.size))
+		same, err := ledger.Reproduces(ctx, codec, x, io.NewSectionReader(l, s.Off, s.Len), io.NewSectionReader(stream, 0, stream.size))
 		if err != nil {
 			return "", err
 		}
@@ -544,7 +555,16 @@ func (w *walker) setting(codec ledger.Codec, first string, l *layer, s *Section,
 			return x, nil
 		}
 	}
+	if gaveUp() {
+		note.Text = "the search for the encoder was given up: it takes too many steps"
+		w.notes = append(w.notes, note)
+	}
 	return "", nil
+}
+
+// A searcher is a codec that bounds what all runs of a search take together.
+type searcher interface {
+	Search(ctx context.Context) (_ context.Context, gaveUp func() bool)
 }
 
 // context of a text around a difference, in bytes.
@@ -735,4 +755,20 @@ func (w *walker) copy(r ledger.Range, dep int64, h here) {
 	w.emit(ledger.Entry{Dep: ledger.Range{Off: dep, Len: r.Len}, Op: ledger.OpCopy, Ref: r, Path: h.path, Limit: h.limit})
 }
 
-func (w *walker) emit(e ledger.Entry) { w.s.entries = append(w.s.entries, e) }
+// maxEntries bounds the entries of one account, by the size of the reference in bytes.
+func maxEntries(size int64) int64 { return 1<<19 + size/128 }
+
+func (w *walker) emit(e ledger.Entry) {
+	if w.entries++; w.full() == nil {
+		w.s.entries = append(w.s.entries, e)
+	}
+}
+
+// full says that there are more entries than an account may have, if there are.
+func (w *walker) full() error {
+	most := maxEntries(w.strata[0].ref.size)
+	if w.entries <= most {
+		return nil
+	}
+	return &LimitError{"entries", fmt.Sprintf("the images differ in more places than the %d that an account may list", most)}
+}

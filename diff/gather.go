@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -150,7 +151,7 @@ func (g *gathered) assemble(budget *Budget, of func(part) (io.ReaderAt, ledger.R
 	zeros := g.Zeros
 	for n := range len(g.parts) + 1 {
 		if len(zeros) > 0 && zeros[0].Before == n {
-			if err := budget.Expand(zeros[0].Len); err != nil {
+			if err := budget.Hole(zeros[0].Len); err != nil {
 				return nil, err
 			}
 			out.add(nil, ledger.Range{Len: zeros[0].Len})
@@ -490,10 +491,10 @@ func (w *walker) newStratum(h here, c *carried, d *Section, path string) (*strat
 	if err != nil || same {
 		return s, err // needs no encoder: the same bytes
 	}
-	if s.stream.RefSetting, err = w.setting(codec, "", w.s.ref, r, rs); err != nil {
+	if s.stream.RefSetting, err = w.setting(codec, "", w.s.ref, r, rs, Note{Side: "reference", Path: shown(path)}); err != nil {
 		return nil, err
 	}
-	s.stream.DepSetting, err = w.setting(codec, s.stream.RefSetting, w.s.dep, d, ds)
+	s.stream.DepSetting, err = w.setting(codec, s.stream.RefSetting, w.s.dep, d, ds, Note{Side: "deployed", Path: shown(path)})
 	return s, err
 }
 
@@ -537,15 +538,10 @@ func (o *opener) each(ctx context.Context, l *layer, s *Section, codec func(stri
 	if err != nil {
 		return nil
 	}
-	cache := map[*Section]*spool{}
-	var held []*Section // those in cache, oldest first
-	defer func() {
-		for _, sp := range cache {
-			sp.Close()
-		}
-	}()
+	cache := recent{at: map[*Section]*list.Element{}}
+	defer cache.shrink(0)
 	decode := func(c *Section) (*spool, error) {
-		if sp := cache[c]; sp != nil {
+		if sp := cache.get(c); sp != nil {
 			return sp, nil
 		}
 		cd := codec(c.Codec)
@@ -557,8 +553,7 @@ func (o *opener) each(ctx context.Context, l *layer, s *Section, codec func(stri
 			sp.Close()
 			return nil, err
 		}
-		cache[c] = sp
-		held = append(held, c)
+		cache.put(c, sp)
 		return sp, nil
 	}
 	for _, g := range gs {
@@ -588,12 +583,49 @@ func (o *opener) each(ctx context.Context, l *layer, s *Section, codec func(stri
 				return err
 			}
 		}
-		// Tails of many files share a carrier: keep the last few.
-		for len(held) > 4 {
-			cache[held[0]].Close()
-			delete(cache, held[0])
-			held = held[1:]
-		}
+		cache.shrink(maxRecent) // tails of many files share a carrier
 	}
 	return nil
+}
+
+// maxRecent is how many bytes of decoded carriers are kept for the streams to come.
+const maxRecent = 16 << 20
+
+// recentCost is what keeping one costs besides, in bytes.
+const recentCost = 1 << 10
+
+// A recent holds what carriers decode to, as long as there is room.
+type recent struct {
+	at   map[*Section]*list.Element
+	used list.List // of decoded, used last first
+	size int64     // of all, in bytes
+}
+
+type decoded struct {
+	of *Section
+	*spool
+}
+
+func (r *recent) get(s *Section) *spool {
+	e := r.at[s]
+	if e == nil {
+		return nil
+	}
+	r.used.MoveToFront(e)
+	return e.Value.(decoded).spool
+}
+
+func (r *recent) put(s *Section, sp *spool) {
+	r.at[s] = r.used.PushFront(decoded{s, sp})
+	r.size += sp.size + recentCost
+}
+
+// shrink lets go of what was used longest ago, until no more than size bytes are held.
+func (r *recent) shrink(size int64) {
+	for r.size > size {
+		d := r.used.Remove(r.used.Back()).(decoded)
+		delete(r.at, d.of)
+		r.size -= d.size + recentCost
+		d.Close()
+	}
 }

@@ -29,6 +29,9 @@ func (w *walker) moves() error {
 	}
 	var out []ledger.Entry
 	for rest := w.s.entries; len(rest) > 0; {
+		if err := w.full(); err != nil {
+			return err
+		}
 		whole, n := torn(rest)
 		if n > 1 {
 			found, err := w.find(ix, whole)
@@ -101,6 +104,7 @@ func (w *walker) moved(out []ledger.Entry, e ledger.Entry, found []match) []ledg
 		moved := e
 		moved.Dep = ledger.Range{Off: m.dep, Len: m.n}
 		moved.Op, moved.From, moved.Ref = ledger.OpMove, w.k, ledger.Range{Off: m.ref, Len: m.n}
+		w.entries++
 		moved.Note = fmt.Sprintf("stands in the reference at 0x%x, %s", m.ref, w.name(w.s, moved.Ref))
 		out = append(out, moved)
 		e.Dep = cut(e.Dep, m.dep+m.n-e.Dep.Off)
@@ -142,7 +146,7 @@ func locate(s, parent *Section, path string, r ledger.Range, out []string) []str
 		}
 		hit = true
 		p := join(path, c)
-		if r.Contains(c.Range()) {
+		if r.Contains(c.Range()) && !c.Bunch {
 			out = append(out, p)
 		} else {
 			out = locate(c, s, p, r, out)

@@ -77,6 +77,8 @@ const maxName = 160
 func join(path string, s *Section) string {
 	name := Escape(s.Name)
 	switch {
+	case s.Bunch:
+		return path
 	case s.Name == "content" && s.Role == RolePayload && path != "":
 		return path
 	case path == "" || strings.HasSuffix(path, ">"):

@@ -63,6 +63,9 @@ type Section struct {
 	// "deflate@1"; what it decodes to is opened in turn, unless Inner lays it out
 	// or Part says where it belongs.
 	Codec string
+	// Tight says that decoders refuse an encoding longer than what it decodes to: the
+	// maker stores such content as it is.
+	Tight bool
 	// Inner lays out what Codec decodes to, where the format knows it: offsets are
 	// those of the decoded stream. It must not reach past its end.
 	Inner []Section
@@ -73,6 +76,10 @@ type Section struct {
 
 	// Open asks that the content be recognised and laid out in turn.
 	Open bool
+	// Bunch marks a section that stands for its parts: they are listed as its parent's,
+	// and its name is in no path. What a format has thousands of, it has as Fields of
+	// bunches, so that no more than a bunch of them is held at a time.
+	Bunch bool
 
 	// Format is set by the engine on a section it laid out by that format.
 	Format string

@@ -18,6 +18,7 @@ func Streams(ctx context.Context, img Image, opt Options, visit func(r io.Reader
 // streams hands the fields that hold an id to ids, too, unless that is nil.
 func streams(ctx context.Context, img Image, opt Options, visit func(r io.ReaderAt, size int64) error, ids func(ledger.Enc, []byte)) error {
 	s := &streamer{ctx: ctx, opt: &opt, visit: visit, ids: ids, opener: opener{formats: opt.Formats, budget: NewBudget(opt.Limits), store: new(store)}}
+	s.opener.budget.input = img.Size
 	l := newLayer(img, img.Size)
 	return s.stream(l, 0)
 }

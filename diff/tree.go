@@ -235,6 +235,7 @@ type placeTable struct {
 	root    Section
 	streams map[*Stream]*gathered
 	recent  [8]expanded // what was made of Fields, used last first
+	tight   bool        // it is that of a stream whose carrier is Tight
 }
 
 type expanded struct {
@@ -340,7 +341,7 @@ func (t *placeTable) Derived(d *ledger.Derivation, size int64) (ledger.PlaceTabl
 	if m == nil {
 		return nil, ""
 	}
-	return &placeTable{root: derivedRoot(size, m.layout, m.open)}, m.name
+	return &placeTable{root: derivedRoot(size, m.layout, m.open), tight: m.tight}, m.name
 }
 
 // Each implements ledger.PlaceTable.
@@ -403,6 +404,9 @@ func outer(ss []Section, name string, at ledger.Range, v ledger.Visitor) error {
 	return nil
 }
 
+// Tight implements ledger.PlaceTable.
+func (t *placeTable) Tight() bool { return t.tight }
+
 // HoldsText implements ledger.PlaceTable.
 func (t *placeTable) HoldsText(at ledger.Range) bool { return holdText(t, &t.root, nil, at) }
 
@@ -428,6 +432,7 @@ func carrierName(in string, off int64) string { return fmt.Sprintf("%s/%d", in, 
 // A made is what a layout says of a stream that it makes.
 type made struct {
 	name   string
+	tight  bool
 	layout []Section
 	open   bool
 	part   *Part // of another stream, as a whole
@@ -447,7 +452,7 @@ func (t *placeTable) made(d *ledger.Derivation) *made {
 		if from := d.Pieces[0].From; from != nil {
 			in = t.made(from).name
 		}
-		return &made{carrierName(in, s.Off), s.Inner, s.Part == nil, s.Part}
+		return &made{carrierName(in, s.Off), s.Tight, s.Inner, s.Part == nil, s.Part}
 	}
 	var of *Stream
 	for n := range d.Pieces {

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"runtime/metrics"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +29,30 @@ import (
 // version is what this program calls itself; a release sets it.
 var version = "0.1.0-dev"
 
-const memoryLimit = 208 << 20 // bytes
+const (
+	memoryLimit = 208 << 20 // bytes
+	memoryEvery = 250 * time.Millisecond
+)
+
+// limitMemory has the collector work harder near the limit: what is held is bounded by
+// the limits, and garbage must not double it. Where more is held than that, a quarter of
+// it may be garbage, or there would be nothing but collecting.
+func limitMemory(ctx context.Context) {
+	debug.SetMemoryLimit(memoryLimit)
+	go func() {
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		for tick := time.NewTicker(memoryEvery); ; {
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+			metrics.Read(live)
+			debug.SetMemoryLimit(max(memoryLimit, int64(live[0].Value.Uint64())/4*5+memoryLimit/8))
+		}
+	}()
+}
 
 // A program is one run of the command line.
 type program struct {
@@ -47,9 +72,6 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	if sandbox.IsInit(args) {
 		return sandbox.Init()
 	}
-	// Near this much heap the collector works harder; what is held is bounded by
-	// the limits, and garbage must not double it.
-	debug.SetMemoryLimit(memoryLimit)
 	p := &program{stdout: stdout, stderr: stderr}
 	defer func() {
 		if x := recover(); x != nil {
@@ -59,6 +81,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 	}()
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
+	limitMemory(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -44,7 +45,8 @@ func parseExt(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 	}
 	p := &extLayout{FS: fs, in: in, streams: map[uint32]*diff.Stream{}, unique: names{}}
 	p.hashed = slices.ContainsFunc(fs.Inodes, func(n ext.Inode) bool { return n.Flags&ext.FlagIndex != 0 })
-	p.uuid = ledger.Span{Range: ledger.Range{Off: ext.SuperOffset + 0x68, Len: 16}}
+	p.uuid = span(ext.SuperOffset+0x68, 16)
+	p.id = in.Bytes(p.uuid.Off, p.uuid.Len)
 	out := make([]diff.Section, 0, len(fs.Claims)+len(fs.Claims)/2)
 	for i := range fs.Claims {
 		n := len(out)
@@ -60,10 +62,35 @@ func parseExt(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 type extLayout struct {
 	*ext.FS
 	in      *diff.Input
-	uuid    ledger.Span             // all checksums start with it
+	uuid    ledger.Span // all checksums start with it
+	id      []byte      // what stands there
+	near    extWindow
 	streams map[uint32]*diff.Stream // by inode
 	unique  names                   // of streams
 	hashed  bool                    // a directory has a hash tree
+}
+
+// An extWindow is what was read last: fields are small, and looked at in order.
+type extWindow struct {
+	off int64
+	b   []byte
+}
+
+// bytes is as in.Bytes.
+func (p *extLayout) bytes(off, n int64) []byte {
+	const size = 16 << 10
+	w := &p.near
+	if off < w.off || off+n > w.off+int64(len(w.b)) {
+		if n > size || off < 0 || off >= p.in.Size {
+			return p.in.Bytes(off, n)
+		}
+		b := p.in.Bytes(off, min(size, p.in.Size-off))
+		if int64(len(b)) < n {
+			return p.in.Bytes(off, n)
+		}
+		*w = extWindow{off, b}
+	}
+	return bytes.Clone(w.b[off-w.off:][:n])
 }
 
 // extRoles gives the roles of claims that are one section each.
@@ -255,7 +282,14 @@ func zero(b []byte) bool {
 // the bytes of [lo, hi) between them as unused.
 func filled(parts []diff.Section, lo, hi int64) []diff.Section {
 	slices.SortStableFunc(parts, func(a, b diff.Section) int { return cmp.Compare(a.Off, b.Off) })
-	out := make([]diff.Section, 0, len(parts)+1)
+	most, at := len(parts)+1, lo
+	for i := range parts {
+		if parts[i].Off > at {
+			most++
+		}
+		at = parts[i].End()
+	}
+	out := make([]diff.Section, 0, most)
 	unused := func(end int64) {
 		if lo < end {
 			out = append(out, diff.Section{Name: "unused", Role: diff.RoleSlack, Off: lo, Len: end - lo})

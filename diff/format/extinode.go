@@ -71,7 +71,7 @@ func (p *extLayout) inodeTable(off, size, group int64) []diff.Section {
 
 // inode lays out one inode.
 func (p *extLayout) inode(n *ext.Inode) []diff.Section {
-	b := p.in.Bytes(n.Off, p.InodeSize)
+	b := p.bytes(n.Off, p.InodeSize)
 	if b == nil {
 		return nil
 	}
@@ -147,7 +147,7 @@ func (p *extLayout) iblock(n *ext.Inode, inode []byte) []diff.Section {
 
 // extentBlock lays out a block of an extent tree.
 func (p *extLayout) extentBlock(off int64, ino uint32) []diff.Section {
-	b := p.in.Bytes(off, p.BlockSize)
+	b := p.bytes(off, p.BlockSize)
 	if b == nil {
 		return nil
 	}
@@ -227,7 +227,7 @@ var extAttributes = []extRow{
 
 // attributeBlock lays out a block of attributes.
 func (p *extLayout) attributeBlock(off, block int64) []diff.Section {
-	b := p.in.Bytes(off, p.BlockSize)
+	b := p.bytes(off, p.BlockSize)
 	list, ok := ext.BlockOfAttributes(b)
 	if !ok {
 		return nil
@@ -258,7 +258,7 @@ func (p *extLayout) directory(off int64, c *ext.Claim) []diff.Section {
 }
 
 func (p *extLayout) directoryBlock(off, logical int64, n *ext.Inode) []diff.Section {
-	b := p.in.Bytes(off, p.BlockSize)
+	b := p.bytes(off, p.BlockSize)
 	if b == nil {
 		return nil
 	}

@@ -127,7 +127,7 @@ func (p *extLayout) superblock(out []diff.Section, s diff.Section, c *ext.Claim)
 		out = append(out, diff.Section{Name: "boot block", Role: diff.RolePayload, Len: ext.SuperOffset})
 		s.Off = ext.SuperOffset
 	}
-	if b := p.in.Bytes(s.Off, s.Len); b == nil || binary.LittleEndian.Uint16(b[0x38:]) != 0xef53 {
+	if b := p.bytes(s.Off, s.Len); b == nil || binary.LittleEndian.Uint16(b[0x38:]) != 0xef53 {
 		s.Note = "no copy of the superblock"
 	} else {
 		at := s.Off
@@ -141,7 +141,7 @@ func (p *extLayout) superblock(out []diff.Section, s diff.Section, c *ext.Claim)
 }
 
 func (p *extLayout) super(at int64) []diff.Section {
-	out := extFields(at, p.in.Bytes(at, ext.SuperSize), extSuper, func(r *extRow) *ledger.Spec {
+	out := extFields(at, p.bytes(at, ext.SuperSize), extSuper, func(r *extRow) *ledger.Spec {
 		field := ledger.Range{Off: at + r.off, Len: r.len}
 		switch {
 		case r.off == 0x3fc && p.HasSums():
@@ -208,7 +208,7 @@ func (p *extLayout) descriptors(off, size, group int64) []diff.Section {
 
 func (p *extLayout) descriptor(at, g int64) []diff.Section {
 	d := &p.Groups[g]
-	out := extFields(at, p.in.Bytes(at, p.DescSize), extDescriptor, func(r *extRow) *ledger.Spec {
+	out := extFields(at, p.bytes(at, p.DescSize), extDescriptor, func(r *extRow) *ledger.Spec {
 		field := ledger.Range{Off: at + r.off, Len: r.len}
 		blocks := span(d.BlockBitmap*p.BlockSize, min(p.BlockSize, p.BlocksPerGroup/p.Cluster/8))
 		inodes := span(d.InodeBitmap*p.BlockSize, min(p.BlockSize, p.InodesPerGroup/8))
@@ -270,7 +270,7 @@ var extJournal = []extRow{
 // log, which is compared as it stands.
 func (p *extLayout) journal(off, size int64) []diff.Section {
 	const superSize = 1024
-	b := p.in.Bytes(off, min(superSize, size))
+	b := p.bytes(off, min(superSize, size))
 	if len(b) < superSize || binary.BigEndian.Uint32(b) != 0xc03b3998 {
 		return []diff.Section{{Name: "log", Role: diff.RoleMeta, Off: off, Len: size, Note: "no superblock of a journal"}}
 	}
@@ -300,7 +300,7 @@ var extMMP = []extRow{
 
 // mmp lays out the block that keeps two machines from mounting at once.
 func (p *extLayout) mmp(off int64) []diff.Section {
-	out := extFields(off, p.in.Bytes(off, 1024), extMMP, func(r *extRow) *ledger.Spec {
+	out := extFields(off, p.bytes(off, 1024), extMMP, func(r *extRow) *ledger.Spec {
 		if !p.HasSums() {
 			return nil
 		}

@@ -23,16 +23,21 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // sum describes the checksum at r, if that is what stands there.
 func (p *extLayout) sum(alg string, r ledger.Range, enc ledger.Enc, blank []ledger.Range, over ...ledger.Span) *ledger.Spec {
-	field := p.in.Bytes(r.Off, r.Len)
+	field := p.bytes(r.Off, r.Len)
 	if field == nil {
 		return nil
 	}
 	var crc uint32
 	crc16 := uint16(0xffff)
 	for _, o := range over {
-		b := p.in.Bytes(o.Off, o.Len)
-		if o.Lit != "" {
+		var b []byte
+		switch {
+		case o.Lit != "":
 			b, _ = hex.DecodeString(o.Lit)
+		case o == p.uuid:
+			b = bytes.Clone(p.id)
+		default:
+			b = p.bytes(o.Off, o.Len)
 		}
 		if b == nil {
 			return nil

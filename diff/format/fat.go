@@ -402,10 +402,23 @@ func (l *fatLayout) directory(file int, r fat.Range) diff.Section {
 // parts lays out the n bytes of a directory: its entries, and what stands behind
 // the last.
 func (l *fatLayout) parts(f *fat.File, off, n int64) []diff.Section {
-	unique := names{}
-	out := make([]diff.Section, 0, len(f.Entries)+1)
-	for i := range f.Entries {
+	at := func(i int) (from, end int64) {
 		e := &f.Entries[i]
+		return off + e.Off, off + e.Off + e.Len()
+	}
+	out := bunched(len(f.Entries), at, func(i, j int) []diff.Section { return l.dirEntries(f.Entries[i:j], off) })
+	if f.Used < n {
+		out = append(out, diff.Section{Name: "after the last entry", Role: diff.RoleSlack, Off: off + f.Used, Len: n - f.Used})
+	}
+	return out
+}
+
+// dirEntries lays out entries of the directory that stands at off.
+func (l *fatLayout) dirEntries(es []fat.Entry, off int64) []diff.Section {
+	unique := names{}
+	out := make([]diff.Section, 0, len(es)+1)
+	for i := range es {
+		e := &es[i]
 		s := diff.Section{Name: unique.unique(e.Name), Role: diff.RoleMember, Off: off + e.Off, Len: e.Len()}
 		switch e.Kind {
 		case fat.Deleted:
@@ -413,16 +426,13 @@ func (l *fatLayout) parts(f *fat.File, off, n int64) []diff.Section {
 		case fat.Stray:
 			s.Role = diff.RoleName
 		default:
-			shape := fatEntryShape{e.Slots, e.Times}
+			shape := fatEntryShape{int(e.Slots), e.Times}
 			if s.Table = l.tables[shape]; s.Table == nil {
 				s.Table = shape.table()
 				l.tables[shape] = s.Table
 			}
 		}
 		out = append(out, s)
-	}
-	if f.Used < n {
-		out = append(out, diff.Section{Name: "after the last entry", Role: diff.RoleSlack, Off: off + f.Used, Len: n - f.Used})
 	}
 	return out
 }

@@ -295,7 +295,7 @@ func (w *squashLayout) table(t *squashfs.Table, layout []diff.Section) (diff.Sec
 		if b.Stored {
 			size.Add = 1 << 15
 		} else {
-			data.Codec = w.Codec()
+			data.Codec, data.Tight = w.Codec(), true
 		}
 		s.Children[i] = diff.Section{
 			Name: fmt.Sprintf("block[%d]", i), Role: diff.RoleTable, Off: b.Off, Len: b.End() - b.Off,

@@ -35,7 +35,7 @@ func (w *squashLayout) files(out []diff.Section) ([]diff.Section, error) {
 			}
 			c := diff.Section{Name: fmt.Sprintf("block[%d]", k), Role: diff.RolePayload, Off: b.Off, Len: b.Len}
 			if !b.Stored {
-				c.Codec = w.Codec()
+				c.Codec, c.Tight = w.Codec(), true
 			}
 			if of != nil {
 				c.Part = &diff.Part{Of: of, N: pieces}

@@ -14,15 +14,18 @@ func (w *squashLayout) inodes() ([]diff.Section, error) {
 	if err := w.budget.Node(int64(len(w.Nodes))); err != nil {
 		return nil, err
 	}
-	out := make([]diff.Section, len(w.Nodes))
-	for i := range w.Nodes {
-		n := &w.Nodes[i]
-		out[i] = diff.Section{
-			Name: n.Name, Role: diff.RoleMember, Off: n.Off, Len: n.Len, Note: n.Note,
-			Fields: func() []diff.Section { return w.inode(n) },
+	at := func(i int) (off, end int64) { n := &w.Nodes[i]; return n.Off, n.Off + n.Len }
+	return bunched(len(w.Nodes), at, func(i, j int) []diff.Section {
+		out := make([]diff.Section, 0, j-i)
+		for ; i < j; i++ {
+			n := &w.Nodes[i]
+			out = append(out, diff.Section{
+				Name: n.Name, Role: diff.RoleMember, Off: n.Off, Len: n.Len, Note: n.Note,
+				Fields: func() []diff.Section { return w.inode(n) },
+			})
 		}
-	}
-	return out, nil
+		return out
+	}), nil
 }
 
 func (w *squashLayout) inode(n *squashfs.Inode) []diff.Section {
@@ -160,15 +163,18 @@ func (w *squashLayout) directories() ([]diff.Section, error) {
 	if err := w.budget.Node(int64(len(w.Listings))); err != nil {
 		return nil, err
 	}
-	out := make([]diff.Section, len(w.Listings))
-	for i := range w.Listings {
-		l := &w.Listings[i]
-		out[i] = diff.Section{
-			Name: w.Nodes[l.Node].Name, Role: diff.RoleMember, Off: l.Off, Len: l.Len,
-			Fields: func() []diff.Section { return w.listing(l) },
+	at := func(i int) (off, end int64) { l := &w.Listings[i]; return l.Off, l.Off + l.Len }
+	return bunched(len(w.Listings), at, func(i, j int) []diff.Section {
+		out := make([]diff.Section, 0, j-i)
+		for ; i < j; i++ {
+			l := &w.Listings[i]
+			out = append(out, diff.Section{
+				Name: w.Nodes[l.Node].Name, Role: diff.RoleMember, Off: l.Off, Len: l.Len,
+				Fields: func() []diff.Section { return w.listing(l) },
+			})
 		}
-	}
-	return out, nil
+		return out
+	}), nil
 }
 
 func (w *squashLayout) listing(l *squashfs.Listing) []diff.Section {

@@ -48,6 +48,9 @@ type PlaceTable interface {
 	// Each hands over what has to hold whatever a ledger says of it, and ends at the
 	// first error.
 	Each(Visitor) error
+	// Tight says of a table that Derived gave whether decoders refuse an encoding that is
+	// longer than what it decodes to.
+	Tight() bool
 	// HoldsText says whether a date in that range may be one of the build: in a name,
 	// a link or a field it would make something else of what it is in.
 	HoldsText(at Range) bool
@@ -676,14 +679,14 @@ func (c *checker) price(codec Codec, j int) error {
 		}
 	}
 	// What decodes one need not decode the other: a container of another kind is not
-	// the same encoding with more effort. Nor is one that has grown beyond what it decodes
-	// to: where an encoding does not pay, makers store the content, and decoders go by that.
+	// the same encoding with more effort. Nor does one that has grown beyond what it
+	// decodes to, where makers store such content and decoders go by that.
 	var was, is int64
 	for _, i := range q.pieces {
 		was, is = was+c.l.Entries[i].Ref.Len, is+c.l.Entries[i].Dep.Len
 	}
 	s.Reproduced = s.DepSetting != "" && (s.RefSetting == s.DepSetting || container(s.RefSetting, s.DepSetting)) &&
-		(is <= q.depLen || was > q.refLen)
+		(is <= q.depLen || was > q.refLen || !q.table.Tight())
 	switch {
 	case s.Reproduced && s.RefSetting == s.DepSetting:
 	case s.Reproduced:

@@ -181,6 +181,8 @@ func (t hdrTable) Each(v Visitor) error {
 	return nil
 }
 
+func (hdrTable) Tight() bool { return false }
+
 // HoldsText says that the header holds none.
 func (t hdrTable) HoldsText(at Range) bool { return at.Off >= hdrLen }
 
@@ -193,6 +195,7 @@ func (anything) Opens(Range) bool                  { return true }
 func (anything) Derived(*Derivation, int64) (PlaceTable, string) { return anything{}, "" }
 func (anything) Each(Visitor) error                              { return nil }
 func (anything) HoldsText(Range) bool                            { return true }
+func (anything) Tight() bool                                     { return true }
 
 // hdrFields lays out an image, or returns nil.
 func hdrFields(b []byte) hdrTable {

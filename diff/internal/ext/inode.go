@@ -36,24 +36,23 @@ const (
 
 // An Inode is one in use.
 type Inode struct {
-	Num        uint32
-	Off        int64  // of the inode in the image
 	Path       string // the first that leads to it; in square brackets what no directory names
-	Mode       uint16
-	UID, GID   uint32
-	Links      uint16
-	Flags      uint32
+	Off        int64  // of the inode in the image
 	Size       int64
-	Attributes int64           // block of extended attributes, or 0
+	Attributes int64 // block of extended attributes, or 0
+	Extra      int64 // bytes of fixed fields after the first 128
+	Num        uint32
+	UID, GID   uint32
+	Flags      uint32
+	Mode       uint16
+	Links      uint16
 	Block      [blockSize]byte // pointers, extents, content, a device number or a link's target
-	Extra      int64           // bytes of fixed fields after the first 128
 
-	Pieces int            // runs of content that are Data claims
-	Holes  []ledger.Zeros // of the content, as ledger.Stream has them
-	Broken bool           // the claims are not all of the content
-	Note   string         // what is odd
-
-	reached bool // Path is known
+	Broken  bool           // the claims are not all of the content
+	reached bool           // Path is known
+	Pieces  int            // runs of content that are Data claims
+	Holes   []ledger.Zeros // of the content, as ledger.Stream has them
+	Note    string         // what is odd
 }
 
 // Type returns the type bits of the mode.

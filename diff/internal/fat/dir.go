@@ -164,7 +164,7 @@ func (p *reader) directory(dir int) error {
 
 // take takes up the entry e, with slots parts of its long name before it.
 func (p *reader) take(dir int, at int64, slots int, name *longName, e []byte) error {
-	out := Entry{Slots: slots, Off: at - entryLen*int64(slots), Times: times(e)}
+	out := Entry{Slots: uint8(slots), Off: at - entryLen*int64(slots), Times: times(e)}
 	switch {
 	case e[0] == deletedMark:
 		return p.entry(dir, Entry{Kind: Deleted, Off: at, Name: "deleted entry"})

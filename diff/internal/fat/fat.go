@@ -201,10 +201,10 @@ const (
 
 // An Entry is a directory entry with the parts of its long name before it.
 type Entry struct {
-	Kind  EntryKind
-	Slots int   // parts of the long name
-	Off   int64 // in the directory, of the first of them
 	Name  string
+	Off   int64 // in the directory, of the first part of the long name
+	Kind  EntryKind
+	Slots uint8 // parts of the long name
 	Times Times
 }
 
@@ -398,7 +398,7 @@ func (p *reader) add(parent int, name string, e []byte) error {
 	if parent > 0 {
 		path = p.Files[parent].Path + "/" + name
 	}
-	if err := p.node(1 + nameCost(path)); err != nil {
+	if err := p.node(2 + nameCost(path)); err != nil {
 		return err
 	}
 	i := len(p.Files)

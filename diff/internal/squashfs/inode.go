@@ -26,9 +26,8 @@ const (
 
 // An Inode is a record of the inode table.
 type Inode struct {
-	Off  int64 // in the table
-	Len  int64
-	Type uint16
+	Off int64 // in the table
+	Len int64
 
 	// Name is the full path that directory entries give it first, "." for the root;
 	// of one that none leads to, its number. No two inodes have the same.
@@ -38,6 +37,8 @@ type Inode struct {
 	// Of a regular file: whether its blocks, and its tail in a fragment, are laid out
 	// as its own. Those of a duplicate are another's.
 	OwnsBlocks, OwnsTail bool
+
+	Type uint16
 }
 
 // A File says where the content of a regular file is.
@@ -119,16 +120,23 @@ func (s *Super) blocks(size uint64, fragment uint32) int64 {
 
 // findInodes walks the inode table.
 func (p *parser) findInodes() error {
-	b := p.Inodes.Data
-	const cost = 160 // of an Inode and its part in indexes, in bytes
+	b, count := p.Inodes.Data, int64(0)
+	const cost = 96 // of an Inode and its part in indexes, in bytes
 	for off := int64(0); off < int64(len(b)); {
 		n := p.inodeLen(b[off:])
 		if n == 0 {
+			b = b[:off]
 			break
 		}
-		if err := p.take(cost); err != nil {
-			return err
-		}
+		count++
+		off += n
+	}
+	if err := p.take(cost * count); err != nil {
+		return err
+	}
+	p.Nodes = make([]Inode, 0, count)
+	for off := int64(0); off < int64(len(b)); {
+		n := p.inodeLen(b[off:])
 		p.Nodes = append(p.Nodes, Inode{Off: off, Len: n, Type: binary.LittleEndian.Uint16(b[off:])})
 		off += n
 	}

@@ -62,7 +62,7 @@ const (
 )
 
 // maxRoom bounds what is kept of one image, tables and paths, in bytes.
-const maxRoom = 256 << 20
+const maxRoom = 96 << 20
 
 // ErrRoom says that the tables of an image take more memory than one may.
 var ErrRoom = fmt.Errorf("tables and paths of more than %d MiB", maxRoom>>20)

@@ -150,18 +150,18 @@ func (p *parser) findPaths() error {
 	for i := range p.Listings {
 		listing[p.Listings[i].Node] = &p.Listings[i]
 	}
-	taken := make(map[string]int, len(p.Nodes)) // how many have the name, with and without a number
+	taken := map[string]bool{}
+	numbers := map[string]int{} // given to those that share a name, the last
 	for _, t := range p.Tables() {
-		taken[t.Name] = 1
+		taken[t.Name] = true
 	}
 	name := func(n *Inode, path string) error {
 		n.Name = path
-		for count := taken[path]; count > 0 && taken[n.Name] > 0; {
-			count++
-			n.Name = fmt.Sprintf("%s#%d", path, count)
-			taken[path] = count
+		for taken[n.Name] {
+			numbers[path] = max(numbers[path], 1) + 1
+			n.Name = fmt.Sprintf("%s#%d", path, numbers[path])
 		}
-		taken[n.Name] = max(taken[n.Name], 1)
+		taken[n.Name] = true
 		return p.take(int64(len(n.Name)))
 	}
 	if err := name(&p.Nodes[root], "."); err != nil {
