@@ -7,6 +7,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -618,12 +619,16 @@ func sumHolds(sp *ledger.Spec, field, over []byte) error {
 		digest = d[:]
 	case "crc32":
 		sum = uint64(crc32.ChecksumIEEE(over))
-	case "crc32c-raw", "crc32c-raw-lo16", "crc32c-raw-hi16":
-		sum = uint64(^crc32.Checksum(over, crc32.MakeTable(crc32.Castagnoli)))
+	case "crc32c-raw", "crc32c-raw-lo16", "crc32c-raw-hi16", "crc32c-seed", "crc32c-seed-lo16", "crc32c-seed-hi16":
+		crc := uint32(0)
+		if strings.HasPrefix(sp.Alg, "crc32c-seed") {
+			crc, over = ^binary.LittleEndian.Uint32(over), over[4:]
+		}
+		sum = uint64(^crc32.Update(crc, crc32.MakeTable(crc32.Castagnoli), over))
 		switch sp.Alg {
-		case "crc32c-raw-lo16":
+		case "crc32c-raw-lo16", "crc32c-seed-lo16":
 			sum &= 0xffff
-		case "crc32c-raw-hi16":
+		case "crc32c-raw-hi16", "crc32c-seed-hi16":
 			sum >>= 16
 		}
 	case "crc16-raw":

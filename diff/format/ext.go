@@ -45,8 +45,11 @@ func parseExt(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 	}
 	p := &extLayout{FS: fs, in: in, streams: map[uint32]*diff.Stream{}, unique: names{}}
 	p.hashed = slices.ContainsFunc(fs.Inodes, func(n ext.Inode) bool { return n.Flags&ext.FlagIndex != 0 })
-	p.uuid = span(ext.SuperOffset+0x68, 16)
-	p.id = in.Bytes(p.uuid.Off, p.uuid.Len)
+	p.start = span(ext.SuperOffset+0x68, 16)
+	if p.Incompat&ext.IncompatCsumSeed != 0 {
+		p.start = span(ext.SuperOffset+0x270, 4)
+	}
+	p.begin = in.Bytes(p.start.Off, p.start.Len)
 	out := make([]diff.Section, 0, len(fs.Claims)+len(fs.Claims)/2)
 	for i := range fs.Claims {
 		n := len(out)
@@ -62,8 +65,8 @@ func parseExt(ctx context.Context, in *diff.Input) ([]diff.Section, error) {
 type extLayout struct {
 	*ext.FS
 	in      *diff.Input
-	uuid    ledger.Span // all checksums start with it
-	id      []byte      // what stands there
+	start   ledger.Span // all checksums of metadata start with it: the UUID, or a seed
+	begin   []byte      // what stands there
 	near    extWindow
 	streams map[uint32]*diff.Stream // by inode
 	unique  names                   // of streams
@@ -260,6 +263,9 @@ func extFields(off int64, b []byte, rows []extRow, spec func(r *extRow) *ledger.
 			s.Spec = &ledger.Spec{Op: ledger.OpTime, Enc: "u32le"}
 		case r.role == diff.RoleID:
 			s.Spec = &ledger.Spec{Op: ledger.OpUUID, Enc: "raw"}
+			if r.name == "s_hash_seed" {
+				s.Spec.Enc = "seed"
+			}
 		}
 		if spec != nil && r.role == diff.RoleChecksum {
 			s.Spec = spec(r)

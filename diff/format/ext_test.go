@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -169,6 +170,9 @@ func extCRC(alg string, b []byte) uint32 {
 	if alg == "crc16-raw" {
 		poly, crc = 0xa001, 0xffff
 	}
+	if strings.HasPrefix(alg, "crc32c-seed") {
+		crc, b = binary.LittleEndian.Uint32(b), b[4:]
+	}
 	for _, c := range b {
 		crc ^= uint32(c)
 		for range 8 {
@@ -176,9 +180,9 @@ func extCRC(alg string, b []byte) uint32 {
 		}
 	}
 	switch alg {
-	case "crc32c-raw-hi16":
+	case "crc32c-raw-hi16", "crc32c-seed-hi16":
 		crc >>= 16
-	case "crc32c-raw-lo16":
+	case "crc32c-raw-lo16", "crc32c-seed-lo16":
 		crc &= 0xffff
 	}
 	return crc

@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -242,12 +243,13 @@ func TestExtHashTree(t *testing.T) {
 	extAccused(t, ref, dep, "superblock:s_hash_seed", true)
 }
 
-// Where the checksums start with a seed that is no longer that of the UUID, there is no
-// field to follow it from: they are bytes.
+// Where the checksums start with a seed, a new UUID changes nothing but itself, now and
+// when another follows it.
 func TestExtSeedKept(t *testing.T) {
 	extNeed(t, "mke2fs", "tune2fs")
 	img := filepath.Join(t.TempDir(), "image")
 	extMake(t, img, "8M", "-t ext4 -O metadata_csum_seed")
+	first := extRead(t, img)
 	count := func() (n int) {
 		extWalk(t, extRead(t, img), func(s *diff.Section) {
 			if s.Spec != nil && s.Spec.Op == ledger.OpSum {
@@ -257,10 +259,22 @@ func TestExtSeedKept(t *testing.T) {
 		return n
 	}
 	before := count()
-	extRun(t, "tune2fs", "-U", "11111111-2222-3333-4444-555555555555", img)
-	after := count() // the superblocks and the journal's do without the UUID
-	if before < 50 || after > 4 || after == 0 {
+	rename := func(id string) []byte {
+		t.Setenv("E2FSPROGS_FAKE_TIME", fmt.Sprint(binary.LittleEndian.Uint32(first[1024+0x30:])))
+		extRun(t, "tune2fs", "-f", "-U", id, img)
+		return extRead(t, img)
+	}
+	second := rename("11111111-2222-3333-4444-555555555555")
+	after := count() // that of the seed alone is one no more
+	if before < 50 || after != before-strings.Count(extRun(t, "dumpe2fs", img), "uperblock at") {
 		t.Errorf("%d checksums, then %d", before, after)
+	}
+	extExplained(t, first, second, 128)
+	extExplained(t, second, rename("aaaaaaaa-2222-3333-4444-555555555555"), 128)
+	bad := bytes.Clone(second)
+	bad[1024+0x270] ^= 1
+	if extAccepted(extCompare(t, first, bad)) {
+		t.Error("another seed passes")
 	}
 }
 

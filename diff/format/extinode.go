@@ -238,7 +238,7 @@ func (p *extLayout) attributeBlock(off, block int64) []diff.Section {
 		}
 		field := ledger.Range{Off: off + r.off, Len: r.len}
 		num := ledger.Literal(binary.LittleEndian.AppendUint64(nil, uint64(block)))
-		return p.sum(sumWhole, field, "u32le", []ledger.Range{field}, p.uuid, num, span(off, p.BlockSize))
+		return p.sum(sumWhole, field, "u32le", []ledger.Range{field}, p.start, num, span(off, p.BlockSize))
 	})
 	return filled(append(out, attributes(off, b, list)...), off, off+p.BlockSize)
 }

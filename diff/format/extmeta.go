@@ -147,7 +147,11 @@ func (p *extLayout) super(at int64) []diff.Section {
 		case r.off == 0x3fc && p.HasSums():
 			return p.sum(sumWhole, field, "u32le", nil, span(at, r.off))
 		case r.off == 0x270 && p.Incompat&ext.IncompatCsumSeed != 0:
-			return p.sum(sumWhole, field, "u32le", nil, p.uuid)
+			// It was made of the UUID, and is there so that a new UUID changes nothing else.
+			if sp := p.sum(sumWhole, field, "u32le", nil, span(ext.SuperOffset+0x68, 16)); sp != nil {
+				sp.Keep = true
+				return sp
+			}
 		}
 		return nil
 	})
@@ -216,22 +220,22 @@ func (p *extLayout) descriptor(at, g int64) []diff.Section {
 		switch {
 		case !p.HasGroupSums():
 		case r.off == 30 && p.HasSums():
-			return p.sum(sumLow, field, "u16le", []ledger.Range{field}, p.uuid, num, span(at, p.DescSize))
+			return p.sum(sumLow, field, "u16le", []ledger.Range{field}, p.start, num, span(at, p.DescSize))
 		case r.off == 30:
-			over := []ledger.Span{p.uuid, num, span(at, 30)}
+			over := []ledger.Span{p.start, num, span(at, 30)}
 			if p.DescSize > 32 {
 				over = append(over, span(at+32, p.DescSize-32))
 			}
 			return p.sum(sum16, field, "u16le", nil, over...)
 		case !p.HasSums():
 		case r.off == 24:
-			return p.sum(sumLow, field, "u16le", nil, p.uuid, blocks)
+			return p.sum(sumLow, field, "u16le", nil, p.start, blocks)
 		case r.off == 26:
-			return p.sum(sumLow, field, "u16le", nil, p.uuid, inodes)
+			return p.sum(sumLow, field, "u16le", nil, p.start, inodes)
 		case r.off == 56:
-			return p.sum(sumHigh, field, "u16le", nil, p.uuid, blocks)
+			return p.sum(sumHigh, field, "u16le", nil, p.start, blocks)
 		case r.off == 58:
-			return p.sum(sumHigh, field, "u16le", nil, p.uuid, inodes)
+			return p.sum(sumHigh, field, "u16le", nil, p.start, inodes)
 		}
 		return nil
 	})
@@ -279,6 +283,11 @@ func (p *extLayout) journal(off, size int64) []diff.Section {
 	s.Children = extFields(off, b, extJournal, func(*extRow) *ledger.Spec {
 		return p.sum(sumWhole, field, "u32be", []ledger.Range{field}, span(off, superSize))
 	})
+	for i := range s.Children {
+		if f := &s.Children[i]; f.Name == "s_uuid" && f.Spec != nil {
+			f.Spec.Enc = "seed" // nothing goes by the id of an internal journal
+		}
+	}
 	log := diff.Section{Name: "log", Role: diff.RoleMeta, Off: off + min(size, p.BlockSize)}
 	log.Len = off + size - log.Off
 	return filled([]diff.Section{s, log}, off, off+size)
@@ -304,7 +313,7 @@ func (p *extLayout) mmp(off int64) []diff.Section {
 		if !p.HasSums() {
 			return nil
 		}
-		return p.sum(sumWhole, ledger.Range{Off: off + r.off, Len: r.len}, "u32le", nil, p.uuid, span(off, r.off))
+		return p.sum(sumWhole, ledger.Range{Off: off + r.off, Len: r.len}, "u32le", nil, p.start, span(off, r.off))
 	})
 	return filled(out, off, off+p.BlockSize)
 }

@@ -5,13 +5,15 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/crc32"
+	"strings"
 
 	"github.com/assaylab/assay/diff/internal/ext"
 	"github.com/assaylab/assay/diff/ledger"
 )
 
 // The checksums of ext: CRC-32C from all ones without a final inversion, whole or one
-// of its halves, and CRC-16 in the same manner. Those of metadata start with the UUID.
+// of its halves, and CRC-16 in the same manner. Those of metadata start with the UUID or,
+// with metadata_csum_seed, from a seed that the superblock holds.
 const (
 	sumWhole = "crc32c-raw"
 	sumLow   = "crc32c-raw-lo16"
@@ -28,14 +30,15 @@ func (p *extLayout) sum(alg string, r ledger.Range, enc ledger.Enc, blank []ledg
 		return nil
 	}
 	var crc uint32
+	seeded := false
 	crc16 := uint16(0xffff)
 	for _, o := range over {
 		var b []byte
 		switch {
 		case o.Lit != "":
 			b, _ = hex.DecodeString(o.Lit)
-		case o == p.uuid:
-			b = bytes.Clone(p.id)
+		case o == p.start:
+			b = bytes.Clone(p.begin)
 		default:
 			b = p.bytes(o.Off, o.Len)
 		}
@@ -47,6 +50,10 @@ func (p *extLayout) sum(alg string, r ledger.Range, enc ledger.Enc, blank []ledg
 				clear(b[c.Off-o.Off : c.End()-o.Off])
 			}
 		}
+		if o == p.start && len(b) == 4 {
+			crc, seeded = ^binary.LittleEndian.Uint32(b), true
+			continue
+		}
 		if alg == sum16 {
 			crc16 = updateCRC16(crc16, b)
 		} else {
@@ -56,6 +63,8 @@ func (p *extLayout) sum(alg string, r ledger.Range, enc ledger.Enc, blank []ledg
 	crc = ^crc
 	var want []byte
 	switch {
+	case alg == sum16 && seeded:
+		return nil // no such sum
 	case alg == sum16:
 		want = binary.LittleEndian.AppendUint16(nil, crc16)
 	case alg == sumLow:
@@ -69,6 +78,9 @@ func (p *extLayout) sum(alg string, r ledger.Range, enc ledger.Enc, blank []ledg
 	}
 	if !bytes.Equal(field, want) {
 		return nil
+	}
+	if seeded {
+		alg = strings.Replace(alg, "-raw", "-seed", 1)
 	}
 	return &ledger.Spec{Op: ledger.OpSum, Alg: alg, Enc: enc, Over: over, Blank: blank}
 }
@@ -89,8 +101,8 @@ func updateCRC16(crc uint16, b []byte) uint16 {
 }
 
 // seeded returns spans with what the checksums of an inode's blocks start with: the
-// UUID, its number and its generation.
+// UUID or the seed, its number and its generation.
 func (p *extLayout) seeded(n *ext.Inode, spans ...ledger.Span) []ledger.Span {
 	num := ledger.Literal(binary.LittleEndian.AppendUint32(nil, n.Num))
-	return append([]ledger.Span{p.uuid, num, span(n.Off+100, 4)}, spans...)
+	return append([]ledger.Span{p.start, num, span(n.Off+100, 4)}, spans...)
 }

@@ -121,7 +121,7 @@ func (l *Ledger) Check(ctx context.Context, ref, dep Image, t Tools) error {
 
 // replay checks, and hands the proven streams to then.
 func (l *Ledger) replay(ctx context.Context, ref, dep Image, t Tools, then func(*checker) error) error {
-	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}, newUUID: map[[16]byte][16]byte{}, derived: map[[3]int64]*Derivation{}, made: map[madeBy]bool{}}
+	c := &checker{ctx: ctx, l: l, tools: t, paid: map[paidKey]uint64{}, paidUUID: map[[16]byte][16]byte{}, paidSeed: map[[16]byte][16]byte{}, newUUID: map[[16]byte][16]byte{}, derived: map[[3]int64]*Derivation{}, made: map[madeBy]bool{}}
 	defer c.close()
 	if err := c.open(ref, dep); err != nil {
 		return err
@@ -210,6 +210,7 @@ type checker struct {
 
 	paid     map[paidKey]uint64
 	paidUUID map[[16]byte][16]byte
+	paidSeed map[[16]byte][16]byte
 	newUUID  map[[16]byte][16]byte // the old of each new
 	ids      []renamed
 
@@ -889,20 +890,7 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		if !ok || !ok2 {
 			return 0, refuse("not a UUID on both sides")
 		}
-		if a != b {
-			c.ids = append(c.ids, renamed{e, a, b})
-		}
-		if was, ok := c.paidUUID[a]; ok && was == b {
-			return 0, nil
-		} else if ok {
-			return 0, refuse("one id became two")
-		}
-		c.paidUUID[a] = b
-		if from, ok := c.newUUID[b]; ok && from != a {
-			return 0, refuse("two ids became one")
-		}
-		c.newUUID[b] = a
-		return 8 * int64(binaryIDs[e.Spec.Enc]), nil
+		return c.payID(e, a, b)
 	case OpNumber:
 		was, now, err := c.measure(k, e.Spec)
 		if err != nil {
@@ -922,6 +910,37 @@ func (c *checker) proof(k int, e *Entry) (int64, error) {
 		return caseBits(e.Spec.Enc, old, dep), c.sum(k, e, old, dep)
 	}
 	return 0, refuse("unknown operation")
+}
+
+// payID charges for a new id once, and refuses what confuses names: one that becomes two,
+// two that become one. A seed is no name, and may be any.
+func (c *checker) payID(e *Entry, old, now [16]byte) (int64, error) {
+	seed := e.Spec.Enc == "seed"
+	if old != now && !seed {
+		c.ids = append(c.ids, renamed{e, old, now})
+	}
+	was, named := c.paidUUID[old]
+	as, seeded := c.paidSeed[old]
+	if named && was == now || seed && seeded && as == now {
+		return 0, nil
+	}
+	price := 8 * int64(binaryIDs[e.Spec.Enc])
+	if seed {
+		c.paidSeed[old] = now
+		return price, nil
+	}
+	if named {
+		return 0, refuse("one id became two")
+	}
+	c.paidUUID[old] = now
+	if from, ok := c.newUUID[now]; ok && from != old {
+		return 0, refuse("two ids became one")
+	}
+	c.newUUID[now] = old
+	if seeded && as == now {
+		return 0, nil
+	}
+	return price, nil
 }
 
 // payTime charges for a new value once: the reference's old value, wherever it

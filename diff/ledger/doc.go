@@ -60,7 +60,8 @@
 //   - A UUID costs 128 bits and an id of four bytes 32, once like a time. An id is a
 //     name: one does not become two, nor two one; a new one that stands in the reference
 //     is another's, and one that still stands in the deployed image is called for. All
-//     these are refused, as far as streams can be decoded ([Tools.Streams]).
+//     these are refused, as far as streams can be decoded ([Tools.Streams]). The seed
+//     of a hash costs as much and is no name.
 //   - Hexadecimal digits with letters, where the reference's have none, cost one
 //     bit for their case.
 //   - A number or a sum takes its ranges from the reference and maps them

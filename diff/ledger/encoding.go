@@ -271,14 +271,14 @@ func isTimeText(enc Enc) bool {
 }
 
 // binaryIDs tells how many bytes of choice an id of that spelling is.
-var binaryIDs = map[Enc]int{"raw": 16, "text": 16, "id32": 4}
+var binaryIDs = map[Enc]int{"raw": 16, "text": 16, "seed": 16, "id32": 4}
 
 // parseUUID reads 16 raw bytes, 4 of them, or their text of 36 characters in the case of
 // like, the reference's spelling; lower case where that has no letters.
 func parseUUID(enc Enc, like, b []byte) ([16]byte, bool) {
 	var u [16]byte
 	switch {
-	case enc == "raw" && len(b) == 16:
+	case (enc == "raw" || enc == "seed") && len(b) == 16:
 		copy(u[:], b)
 		return u, true
 	case enc == "id32" && len(b) == 4:

@@ -39,7 +39,7 @@ const (
 // has them). Digests: raw, hex. Times: any integer (seconds since 1970), or
 // one of the text layouts that TimeLayouts lists; or what FAT keeps: dos (time and
 // date, 4 bytes), dosdate (2), dostenth (hundredths up to two seconds, 1).
-// UUIDs: raw, text, and id32, which is 4 bytes as arbitrary.
+// UUIDs: raw, text, id32, which is 4 bytes as arbitrary, and seed, which is raw and no name.
 type Enc string
 
 // A Span is something a Spec measures: a range of the reference stream the

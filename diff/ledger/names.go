@@ -28,33 +28,24 @@ func (c *checker) names() error {
 		news.add(c.ids[i].e.Spec.Enc, c.ids[i].now)
 		olds.add(c.ids[i].e.Spec.Enc, c.ids[i].old)
 	}
-	for k := range c.pairs {
-		p := &c.pairs[k]
-		if k == 0 && c.tools.Streams != nil {
-			continue // it comes first there
-		}
-		if err := c.search(p.ref, p.refLen, &news); err != nil {
-			return err
-		}
-		if err := c.search(p.dep, p.depLen, &olds); err != nil {
-			return err
-		}
-	}
-	if c.tools.Streams != nil {
-		for i, n := range []*needles{&news, &olds} {
-			err := c.tools.Streams(c.ctx, Image{c.images[i], c.images[i].size}, func(r io.ReaderAt, size int64) error {
-				return c.search(r, size, n)
-			}, n.id)
-			if err != nil {
+	for i, n := range []*needles{&news, &olds} {
+		img := c.images[i]
+		search := func(r io.ReaderAt, size int64) error { return c.search(r, size, n) }
+		if c.tools.Streams == nil {
+			if err := search(img, img.size); err != nil {
 				return err
 			}
+			continue
+		}
+		if err := c.tools.Streams(c.ctx, Image{img, img.size}, search, n.id); err != nil {
+			return err
 		}
 	}
 	for _, r := range c.ids {
 		switch {
-		case news.found[r.now]:
+		case news.found[r.now] > 0:
 			r.e.unexplain("the id of something else in the reference")
-		case olds.found[r.old]:
+		case olds.found[r.old] > 0:
 			r.e.unexplain("something still goes by the id that was")
 		}
 	}
@@ -65,7 +56,7 @@ func (c *checker) names() error {
 type needles struct {
 	first [1 << 16]bool // by the first two bytes
 	forms map[uint16][]idForm
-	found map[[16]byte]bool
+	found map[[16]byte]int // how often
 	width int // of the longest form
 }
 
@@ -76,12 +67,12 @@ type idForm struct {
 
 func (n *needles) add(enc Enc, id [16]byte) {
 	if n.forms == nil {
-		n.forms, n.found = map[uint16][]idForm{}, map[[16]byte]bool{}
+		n.forms, n.found = map[uint16][]idForm{}, map[[16]byte]int{}
 	}
 	if _, ok := n.found[id]; ok {
 		return
 	}
-	n.found[id] = false
+	n.found[id] = 0
 	for _, f := range idForms(enc, id) {
 		two := binary.LittleEndian.Uint16([]byte(f))
 		n.first[two] = true
@@ -105,19 +96,29 @@ func idForms(enc Enc, id [16]byte) []string {
 	}
 	guid := [16]byte{id[3], id[2], id[1], id[0], id[5], id[4], id[7], id[6]}
 	copy(guid[8:], id[8:])
-	for _, u := range [][16]byte{id, guid} {
+	both := [][16]byte{id, guid}
+	if guid == id {
+		both = both[:1] // each is counted once
+	}
+	for _, u := range both {
 		out = append(out, string(u[:]))
 		texts(fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:]))
 	}
 	return out
 }
 
-// id notes an id that stands where a layout has one.
+// id notes an id that stands where a layout has one. Those of four bytes were not looked
+// for; a seed that is the same bytes was found, and is no name.
 func (n *needles) id(enc Enc, b []byte) {
-	if u, ok := parseUUID(enc, b, b); ok {
-		if _, ok := n.found[u]; ok {
-			n.found[u] = true
-		}
+	u, ok := parseUUID(enc, b, b)
+	if _, wanted := n.found[u]; !ok || !wanted {
+		return
+	}
+	switch enc {
+	case "id32":
+		n.found[u]++
+	case "seed":
+		n.found[u]--
 	}
 }
 
@@ -132,14 +133,19 @@ func (c *checker) search(r io.ReaderAt, size int64, n *needles) error {
 		if err := readFull(r, b, off); err != nil {
 			return err
 		}
-		for i := 0; i+1 < len(b); i++ {
+		// What begins in the last bytes is looked at with those that follow.
+		end := len(b) - 1
+		if off+int64(len(b)) < size {
+			end = len(b) - n.width + 1
+		}
+		for i := range end {
 			two := uint16(b[i]) | uint16(b[i+1])<<8
 			if !n.first[two] {
 				continue
 			}
 			for _, f := range n.forms[two] {
 				if len(b)-i >= len(f.text) && string(b[i:i+len(f.text)]) == f.text {
-					n.found[f.id] = true
+					n.found[f.id]++
 				}
 			}
 		}

@@ -91,8 +91,11 @@ func TestIDsCalledFor(t *testing.T) {
 	}{
 		{"nothing", nil, "", true},
 		{"root=UUID=" + spelled(old), nil, "", false},
-		{"", now[:], "raw", false},
-		{"", other[:], "raw", true},
+		{raw(now), nil, "", false},
+		{raw(now), now[:], "raw", false},
+		{raw(now), now[:], "seed", true},
+		{raw(now) + raw(now), now[:], "seed", false},
+		{raw(other), other[:], "raw", true},
 	} {
 		l := run(t, "raw", raw(old), raw(now), "", func(t *Tools) {
 			t.Streams = func(_ context.Context, img Image, visit func(io.ReaderAt, int64) error, ids func(Enc, []byte)) error {
@@ -104,6 +107,39 @@ func TestIDsCalledFor(t *testing.T) {
 		})
 		if clean(l) != x.clean {
 			t.Errorf("beside a stream of %q, field %x: clean %v", x.stream, x.field, clean(l))
+		}
+	}
+}
+
+// A seed is paid for like an id, and not looked for.
+func TestSeeds(t *testing.T) {
+	a, b, c, zero := strings.Repeat("a", 16), strings.Repeat("b", 16), strings.Repeat("c", 16), strings.Repeat("\x00", 16)
+	for _, x := range []struct {
+		encs     [2]Enc
+		ref, dep string
+		bits     int64 // -1: refused
+	}{
+		{[2]Enc{"seed", "seed"}, a + a, b + b, 128},
+		{[2]Enc{"seed", "seed"}, a + a, b + c, 256},
+		{[2]Enc{"seed", "seed"}, a + b, b + a, 256},
+		{[2]Enc{"seed", "seed"}, a + b, c + c, 256},
+		{[2]Enc{"seed", "raw"}, a + a, b + b, 128},
+		{[2]Enc{"raw", "seed"}, a + a, b + b, 128},
+		{[2]Enc{"raw", "seed"}, a + a, b + c, 256},
+		{[2]Enc{"seed", "raw"}, a + a, b + c, 256},
+		{[2]Enc{"seed", "seed"}, a + a, zero + zero, 128},
+		{[2]Enc{"raw", "seed"}, a + b, b + c, -1},
+	} {
+		var table hdrTable
+		for i, enc := range x.encs {
+			table = append(table, hdrField{"id", Range{int64(16 * i), 16}, Spec{Op: OpUUID, Enc: enc}})
+		}
+		l := &Ledger{Entries: anchored(32, table)}
+		if err := l.Check(t.Context(), img([]byte(x.ref)), img([]byte(x.dep)), placed(table)); err != nil {
+			t.Fatal(err)
+		}
+		if clean(l) != (x.bits >= 0) || x.bits >= 0 && l.FreeBits != x.bits {
+			t.Errorf("%v: %q to %q: clean %v, %d bits, want %d", x.encs, x.ref, x.dep, clean(l), l.FreeBits, x.bits)
 		}
 	}
 }
