@@ -197,7 +197,7 @@ func (w *squashWriter) file(n *squashNode) {
 			n.sizes = append(n.sizes, w.block(b, w.StoreData))
 		}
 	}
-	if n.start == len(w.data) {
+	if len(n.sizes) == 0 {
 		n.start = 0
 	}
 }

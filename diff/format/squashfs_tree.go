@@ -114,8 +114,8 @@ func (w *squashLayout) dirIndex(r *squashRecord, n *squashfs.Inode, b []byte) {
 	}
 }
 
-// dataStart is where a file's blocks start, if it has any that are no holes: what
-// stands there in a file without is the maker's choice.
+// dataStart is where a file's blocks start: in one of holes alone, where the next block
+// would have.
 func (w *squashLayout) dataStart(enc ledger.Enc, f *squashfs.File) *ledger.Spec {
 	end := int64(0)
 	w.Blocks(f, func(_ int64, b squashfs.DataBlock) bool {
@@ -124,7 +124,7 @@ func (w *squashLayout) dataStart(enc ledger.Enc, f *squashfs.File) *ledger.Spec 
 		}
 		return b.Len == 0
 	})
-	if end == 0 || f.Start > w.BytesUsed || end > int64(w.BytesUsed) {
+	if f.Count == 0 || f.Start < squashfs.SuperSize || f.Start > w.BytesUsed || end > int64(w.BytesUsed) {
 		return nil
 	}
 	return squashOuter(squashOffset(enc, 0, int64(f.Start)))
