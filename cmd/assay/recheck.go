@@ -18,7 +18,9 @@ func (p *program) recheckCommand() *cobra.Command {
 		Short: "Replay stored evidence with the kernel alone",
 		Long: `Replay the ledger of an evidence folder on both images with the trusted kernel:
 every claim, verdict and price must come out as recorded, and the report must be
-what the ledger gives under a built-in policy, or the one that --policy names.
+what the ledger gives under a built-in policy, or the one that --policy names. What
+the ledger does not speak of is looked for: lengths and checksums in the reference
+that the deployed image leaves as they were and that no longer hold.
 Evidence without a ledger, of a run that was stopped before it had one, accepts
 nothing and replays nothing: the images must be those that it records, by size
 and, where it has them, by digest.
