@@ -57,7 +57,7 @@ type needles struct {
 	first [1 << 16]bool // by the first two bytes
 	forms map[uint16][]idForm
 	found map[[16]byte]int // how often
-	width int // of the longest form
+	width int              // of the longest form
 }
 
 type idForm struct {

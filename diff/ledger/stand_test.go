@@ -234,8 +234,10 @@ func TestSumThatMayStay(t *testing.T) {
 		dep         []byte
 		keep, clean bool
 	}{
-		{seed(now), true, true}, {seed(now), false, true},
-		{append([]byte(now), ref[16:]...), true, true}, {append([]byte(now), ref[16:]...), false, false},
+		{seed(now), true, true},
+		{seed(now), false, true},
+		{append([]byte(now), ref[16:]...), true, true},
+		{append([]byte(now), ref[16:]...), false, false},
 		{append([]byte(now), 1, 2, 3, 4), true, false},
 	} {
 		table := hdrTable{
