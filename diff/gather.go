@@ -578,6 +578,10 @@ func (o *opener) each(ctx context.Context, l *layer, s *Section, codec func(stri
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		var limit *LimitError
+		if errors.As(err, &limit) {
+			o.limit(limit)
+		}
 		if err == nil {
 			if err := visit(g, p); err != nil {
 				return err

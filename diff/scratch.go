@@ -146,8 +146,8 @@ func Tools(opt Options) ledger.Tools {
 		Formats: recognised(opt.Formats, opt.Limits),
 		Places:  places(opt.Formats, opt.Limits),
 		Scratch: func() (ledger.Scratch, error) { return newSpool(budget, st), nil },
-		Streams: func(ctx context.Context, img ledger.Image, visit func(io.ReaderAt, int64) error, ids func(ledger.Enc, []byte)) error {
-			return streams(ctx, Image{ReaderAt: img.ReaderAt, Size: img.Size}, opt, visit, ids)
+		Streams: func(ctx context.Context, img ledger.Image, visit func(io.ReaderAt, int64, []ledger.Range) error, ids func(ledger.Enc, []byte)) error {
+			return everywhere(ctx, img, &opt, visit, ids)
 		},
 	}
 }

@@ -28,6 +28,13 @@ type opener struct {
 	formats []*Format
 	budget  *Budget
 	store   *store
+	limited error // the first limit that kept anything closed
+}
+
+func (o *opener) limit(err error) {
+	if o.limited == nil {
+		o.limited = err
+	}
 }
 
 // minOpen is the size below which content is not worth recognising, in bytes.

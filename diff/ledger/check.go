@@ -95,8 +95,10 @@ type Tools struct {
 	Places  func(ctx context.Context, format string, ref Image) (PlaceTable, error)
 	Scratch func() (Scratch, error)
 	// Streams calls visit for an image and for every stream that it is known to carry
-	// encoded, and ids for each field that holds an id; nil: for none.
-	Streams func(ctx context.Context, img Image, visit func(r io.ReaderAt, size int64) error, ids func(Enc, []byte)) error
+	// encoded, with the ranges of fields that hold a seed, and ids for each field that
+	// holds an id. It fails with an ErrLimit where a limit keeps anything closed. nil: an
+	// image carries none.
+	Streams func(ctx context.Context, img Image, visit func(r io.ReaderAt, size int64, seeds []Range) error, ids func(Enc, []byte)) error
 }
 
 // ErrInvalid is wrapped by every error that is the ledger's fault: it does not

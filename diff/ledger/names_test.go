@@ -2,9 +2,9 @@ package ledger_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +36,10 @@ func TestIDsCalledFor(t *testing.T) {
 		{"a GUID", func(u [16]byte) string { return raw(guid(u)) }},
 		{"text", spelled},
 		{"capitals", func(u [16]byte) string { return strings.ToUpper(spelled(u)) }},
+		{"some capitals", func(u [16]byte) string { return strings.ReplaceAll(spelled(u), "a", "A") }},
+		{"no hyphens", func(u [16]byte) string { return strings.ReplaceAll(spelled(u), "-", "") }},
+		{"a unit of systemd", func(u [16]byte) string { return strings.ReplaceAll(spelled(u), "-", `\x2d`) }},
+		{"UTF-16", func(u [16]byte) string { return strings.Join(strings.Split(strings.ToUpper(spelled(u)), ""), "\x00") }},
 		{"text of a GUID", func(u [16]byte) string { return spelled(guid(u)) }},
 	}
 	run := func(t *testing.T, enc Enc, id, new string, rest string, tool func(*Tools)) *Ledger {
@@ -83,31 +87,68 @@ func TestIDsCalledFor(t *testing.T) {
 		}
 	}
 	// In streams that are not taken apart for the ledger's sake.
+	seed := []Range{{0, 16}}
 	for _, x := range []struct {
 		stream string
-		field  []byte
-		enc    Enc
+		seeds  []Range
+		err    error
 		clean  bool
 	}{
-		{"nothing", nil, "", true},
-		{"root=UUID=" + spelled(old), nil, "", false},
-		{raw(now), nil, "", false},
-		{raw(now), now[:], "raw", false},
-		{raw(now), now[:], "seed", true},
-		{raw(now) + raw(now), now[:], "seed", false},
-		{raw(other), other[:], "raw", true},
+		{"nothing", nil, nil, true},
+		{"root=UUID=" + spelled(old), nil, nil, false},
+		{raw(now), nil, nil, false},
+		{raw(now), seed, nil, true},
+		{raw(now) + raw(now), seed, nil, false},
+		{raw(other), nil, nil, true},
+		{"nothing", nil, ErrLimit, false},
 	} {
 		l := run(t, "raw", raw(old), raw(now), "", func(t *Tools) {
-			t.Streams = func(_ context.Context, img Image, visit func(io.ReaderAt, int64) error, ids func(Enc, []byte)) error {
-				if x.field != nil {
-					ids(x.enc, slices.Clone(x.field))
+			t.Streams = func(_ context.Context, img Image, visit func(io.ReaderAt, int64, []Range) error, ids func(Enc, []byte)) error {
+				if x.err != nil {
+					return x.err
 				}
-				return visit(strings.NewReader(x.stream), int64(len(x.stream)))
+				return visit(strings.NewReader(x.stream), int64(len(x.stream)), x.seeds)
 			}
 		})
 		if clean(l) != x.clean {
-			t.Errorf("beside a stream of %q, field %x: clean %v", x.stream, x.field, clean(l))
+			t.Errorf("beside a stream of %q, seeds %v: clean %v", x.stream, x.seeds, clean(l))
 		}
+	}
+	// A seed that spells an id of four bytes takes no mention of it back.
+	for field, want := range map[string]bool{"": true, "\x78\x56\x34\x12": false, "\x79\x56\x34\x12": true} {
+		for _, stream := range []string{"nothing", "\x78\x56\x34\x12assay id32\x00", "UUID=1234-5678"} {
+			l := run(t, "id32", "\x78\x56\x34\x12", "\x01\xef\xcd\xab", "", func(t *Tools) {
+				t.Streams = func(_ context.Context, img Image, visit func(io.ReaderAt, int64, []Range) error, ids func(Enc, []byte)) error {
+					ids("id32", []byte(field))
+					return visit(strings.NewReader(stream), int64(len(stream)), seed)
+				}
+			})
+			if clean(l) != (want && stream != "UUID=1234-5678") {
+				t.Errorf("beside a stream of %q, field %x: clean %v", stream, field, clean(l))
+			}
+		}
+	}
+}
+
+// Many ids that begin alike cost no more than one, in bytes that begin like them.
+func TestManyIDs(t *testing.T) {
+	var ref, dep []byte
+	var table hdrTable
+	for i := range 1000 {
+		id := make([]byte, 16)
+		binary.BigEndian.PutUint32(id[12:], uint32(i+1)<<8|1)
+		table = append(table, hdrField{"id", Range{int64(16 * i), 16}, Spec{Op: OpUUID, Enc: "raw"}})
+		ref = append(ref, id...)
+		id[11] = 1
+		dep = append(dep, id...)
+	}
+	rest := make([]byte, 4<<20)
+	l := &Ledger{Entries: anchored(int64(len(ref)+len(rest)), table)}
+	if err := l.Check(t.Context(), img(append(ref, rest...)), img(append(dep, rest...)), placed(table)); err != nil {
+		t.Fatal(err)
+	}
+	if !clean(l) || l.FreeBits != 128_000 {
+		t.Errorf("%+v, %d bits", l.Totals, l.FreeBits)
 	}
 }
 
