@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/assaylab/assay/diff/difftest"
 )
 
 // Both makers are told the same time, id and hash seed twice, so that what differs is
@@ -24,13 +28,14 @@ type tree struct {
 	size    int // bytes of each
 	change  int // every so many files a byte is changed
 	plain   bool
+	module  bool // each file is an ELF object
 	command func(image, tree string) *exec.Cmd
 }
 
-// squashfsTree is 126 MB of text that compress to some 40 MB, with a byte of one module
+// squashfsTree is 126 MB of modules that compress to some 40 MB, with a byte of one
 // changed.
 func squashfsTree() tree {
-	return tree{files: 60, size: 2_100_000, change: 60, plain: true, command: func(image, tree string) *exec.Cmd {
+	return tree{files: 60, size: 2_100_000, change: 60, plain: true, module: true, command: func(image, tree string) *exec.Cmd {
 		return exec.Command("mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-all-root")
 	}}
 }
@@ -86,12 +91,27 @@ func (t tree) file(root string, n int, changed bool) (err error) {
 	if changed {
 		at = t.size / 2
 	}
-	if t.plain {
+	switch {
+	case t.module:
+		var code bytes.Buffer
+		err = words(&code, uint64(n), t.size, at)
+		_, werr := w.Write(module(code.Bytes()))
+		err = errors.Join(err, werr)
+	case t.plain:
 		err = words(w, uint64(n), t.size, at)
-	} else {
+	default:
 		err = noise(w, uint64(n), t.size, at)
 	}
 	return errors.Join(err, w.Flush())
+}
+
+// module is a relocatable object of x86-64 with that code.
+func module(code []byte) []byte {
+	return difftest.ELF{
+		Bits: 64, Order: binary.LittleEndian, Type: 1, Machine: 62,
+		Sections: []difftest.ELFSection{{Name: ".text", Flags: 6, Data: code}, {Name: ".modinfo", Flags: 2, Data: []byte("license=GPL\x00")}},
+		Symbols:  []difftest.ELFSymbol{{Name: "init_module", Section: ".text", Size: uint64(len(code)), Type: 2, Global: true}},
+	}.Bytes()
 }
 
 // words writes size bytes that compress about three to one; a bit of the byte at flipped
