@@ -65,7 +65,7 @@ type limitFlags struct {
 func (l *limitFlags) add(f *pflag.FlagSet) {
 	l.expanded, l.dict = diff.DefaultMaxExpanded, diff.DefaultMaxDict
 	f.Var(&l.expanded, "max-expanded", "bytes all decoders may write together")
-	f.Int64Var(&l.ratio, "max-ratio", diff.DefaultMaxRatio, "output to input of one decoder, past 64 MiB of output")
+	f.Int64Var(&l.ratio, "max-ratio", diff.DefaultMaxRatio, "output to input of one decoder, or of all holes in files to the image, past 64 MiB of output")
 	f.IntVar(&l.depth, "max-depth", diff.DefaultMaxDepth, "layers within layers")
 	f.Int64Var(&l.nodes, "max-nodes", diff.DefaultMaxNodes, "sections laid out, both images together")
 	f.Var(&l.dict, "max-dict", "dictionary or window of one decoder")
